@@ -1,0 +1,232 @@
+//! Owns compression: which one a layer's bytes have, and streams in and out of it.
+//! The one home of `flate2` and `zstd`.
+
+use std::io::{self, BufRead, Read, Write};
+
+/// How a layer blob is compressed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// RFC 1952, any number of members.
+    Gzip,
+    /// RFC 8878, any number of frames.
+    Zstd,
+}
+
+/// The largest zstd window taken, as a power of two: 128 MiB.
+const ZSTD_WINDOW_LOG: u32 = 27;
+
+impl Compression {
+    /// Returns what the first bytes of a stream say.
+    pub fn sniff(head: &[u8]) -> Self {
+        match head {
+            [0x1f, 0x8b, ..] => Self::Gzip,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
+            _ => Self::None,
+        }
+    }
+
+    /// Returns the name as the command line has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        }
+    }
+
+    /// Returns a reader of the plain bytes of `from`.
+    ///
+    /// It ends with the last member or frame; zeros may follow (some tools pad), anything else is an error.
+    pub fn reader<'a, R: BufRead + 'a>(self, from: R) -> io::Result<Box<dyn Read + 'a>> {
+        Ok(match self {
+            Self::None => Box::new(from),
+            Self::Gzip => Box::new(Members::new(from, Codec::Gzip)),
+            Self::Zstd => Box::new(Members::new(from, Codec::Zstd)),
+        })
+    }
+
+    /// Returns a writer that compresses into `to`; the same input gives the same bytes.
+    pub fn writer<W: Write>(self, to: W) -> io::Result<Compressor<W>> {
+        Ok(match self {
+            Self::None => Compressor::None(to),
+            Self::Gzip => Compressor::Gzip(flate2::write::GzEncoder::new(to, flate2::Compression::new(6))),
+            Self::Zstd => Compressor::Zstd(zstd::Encoder::new(to, 3)?),
+        })
+    }
+}
+
+/// Compresses what is written to it.
+#[expect(missing_debug_implementations, reason = "the encoders have none")]
+pub enum Compressor<W: Write> {
+    /// Passes through.
+    None(W),
+    /// One gzip member.
+    Gzip(flate2::write::GzEncoder<W>),
+    /// One zstd frame.
+    Zstd(zstd::Encoder<'static, W>),
+}
+
+impl<W: Write> Compressor<W> {
+    /// Ends the stream and returns what it was written to.
+    pub fn finish(self) -> io::Result<W> {
+        match self {
+            Self::None(to) => Ok(to),
+            Self::Gzip(encoder) => encoder.finish(),
+            Self::Zstd(encoder) => encoder.finish(),
+        }
+    }
+}
+
+impl<W: Write> Write for Compressor<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::None(to) => to.write(bytes),
+            Self::Gzip(encoder) => encoder.write(bytes),
+            Self::Zstd(encoder) => encoder.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::None(to) => to.flush(),
+            Self::Gzip(encoder) => encoder.flush(),
+            Self::Zstd(encoder) => encoder.flush(),
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Codec {
+    Gzip,
+    Zstd,
+}
+
+/// Reads gzip members or zstd frames one after another, then zeros to the end.
+///
+/// The libraries' own multi-stream readers differ in what they let follow; this makes the rule one and ours.
+struct Members<'a, R: BufRead> {
+    state: State<'a, R>,
+    codec: Codec,
+}
+
+enum State<'a, R: BufRead> {
+    Between(R),
+    Gzip(Box<flate2::bufread::GzDecoder<R>>),
+    Zstd(Box<zstd::stream::read::Decoder<'a, R>>),
+    Done,
+}
+
+impl<R: BufRead> Members<'_, R> {
+    fn new(from: R, codec: Codec) -> Self {
+        Self { state: State::Between(from), codec }
+    }
+
+    /// Begins the next member, or ends at the end of the input.
+    fn begin(&mut self, mut from: R) -> io::Result<()> {
+        let head = from.fill_buf()?;
+        self.state = match (head.first(), self.codec) {
+            (None, _) => State::Done,
+            (Some(0), _) => {
+                skip_zeros(&mut from)?;
+                State::Done
+            }
+            (Some(_), Codec::Gzip) => State::Gzip(Box::new(flate2::bufread::GzDecoder::new(from))),
+            (Some(_), Codec::Zstd) => {
+                let mut decoder = zstd::stream::read::Decoder::with_buffer(from)?.single_frame();
+                decoder.window_log_max(ZSTD_WINDOW_LOG)?;
+                State::Zstd(Box::new(decoder))
+            }
+        };
+        Ok(())
+    }
+}
+
+impl<R: BufRead> Read for Members<'_, R> {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        if to.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            let got = match &mut self.state {
+                State::Done => return Ok(0),
+                State::Between(_) => 0,
+                State::Gzip(decoder) => decoder.read(to)?,
+                State::Zstd(decoder) => decoder.read(to)?,
+            };
+            if got > 0 {
+                return Ok(got);
+            }
+            match std::mem::replace(&mut self.state, State::Done) {
+                State::Between(from) => self.begin(from)?,
+                State::Gzip(decoder) => self.state = State::Between(decoder.into_inner()),
+                State::Zstd(decoder) => self.state = State::Between(decoder.finish()),
+                State::Done => {}
+            }
+        }
+    }
+}
+
+fn skip_zeros(from: &mut impl BufRead) -> io::Result<()> {
+    loop {
+        let rest = from.fill_buf()?;
+        if rest.is_empty() {
+            return Ok(());
+        }
+        if rest.iter().any(|b| *b != 0) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "bytes after the compressed stream"));
+        }
+        let len = rest.len();
+        from.consume(len);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pack(compression: Compression, data: &[u8]) -> Vec<u8> {
+        let mut writer = compression.writer(Vec::new()).unwrap();
+        writer.write_all(data).unwrap();
+        writer.finish().unwrap()
+    }
+
+    fn unpack(compression: Compression, data: &[u8]) -> io::Result<Vec<u8>> {
+        let mut plain = Vec::new();
+        compression.reader(data)?.read_to_end(&mut plain)?;
+        Ok(plain)
+    }
+
+    #[test]
+    fn members_follow_each_other_and_zeros_may_pad() {
+        for compression in [Compression::Gzip, Compression::Zstd] {
+            let mut data = pack(compression, b"one");
+            assert_eq!(Compression::sniff(&data), compression);
+            data.extend(pack(compression, b""));
+            data.extend(pack(compression, b"two"));
+            assert_eq!(unpack(compression, &data).unwrap(), b"onetwo");
+            data.extend([0; 700]);
+            assert_eq!(unpack(compression, &data).unwrap(), b"onetwo");
+            data.push(1);
+            assert!(unpack(compression, &data).is_err());
+        }
+    }
+
+    #[test]
+    fn a_cut_off_stream_is_an_error() {
+        for compression in [Compression::Gzip, Compression::Zstd] {
+            let data = pack(compression, &[7; 10_000]);
+            for cut in 1..data.len() {
+                assert!(unpack(compression, &data[..cut]).is_err(), "{cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_skippable_zstd_frame_is_skipped() {
+        let mut data = vec![0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3];
+        data.extend(pack(Compression::Zstd, b"x"));
+        assert_eq!(unpack(Compression::Zstd, &data).unwrap(), b"x");
+    }
+}

@@ -1,0 +1,1 @@
+//! Conversions: layouts and archives to records and back.

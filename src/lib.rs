@@ -1,0 +1,21 @@
+//! A local store for OCI images: every file once, root filesystems by hard links, every digest kept.
+
+pub mod codec;
+pub mod compress;
+pub mod convert;
+pub mod digest;
+pub mod entry;
+pub mod error;
+pub mod gc;
+pub mod image;
+pub mod meta;
+pub mod path;
+pub mod recipe;
+pub mod reference;
+pub mod rootfs;
+pub mod store;
+pub mod tree;
+pub mod watch;
+pub mod wire;
+
+pub use error::{Error, Result};

@@ -1,0 +1,1 @@
+//! Root filesystems: a tree to a folder of the host.

@@ -1,0 +1,269 @@
+//! Owns the second identity: an inode is a content with metadata as a host's file system holds it.
+//! Applies metadata to files and checks that a file still has what it was given. The one home of `xattr`.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::ffi::OsStr;
+
+use rustix::fs::{Gid, Mode, Statx, StatxFlags, Timespec, Timestamps, Uid};
+use xattr::FileExt as _;
+
+use crate::codec::{Cursor, DecodeError, put_meta, put_signed, put_varint};
+use crate::digest::{ContentId, InodeId};
+use crate::meta::{Meta, Mtime};
+use crate::tree::Content;
+
+/// The version byte of a record.
+const VERSION: u8 = 1;
+
+/// Whose files a host's file system is given.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Owners {
+    /// Those the image names, which takes root.
+    AsImage,
+    /// Our own: what an ordinary user can give.
+    Own {
+        /// The user.
+        uid: u32,
+        /// The group.
+        gid: u32,
+    },
+}
+
+impl Owners {
+    /// Returns what this process may give.
+    pub fn of_process() -> Self {
+        match rustix::process::geteuid().as_raw() {
+            0 => Self::AsImage,
+            uid => Self::Own { uid, gid: rustix::process::getegid().as_raw() },
+        }
+    }
+
+    /// Returns the metadata that an object's own file gets when its content first arrives with `meta`.
+    ///
+    /// The store has to be able to read it: an ordinary user's own files are made readable for their owner.
+    #[must_use]
+    pub fn apply_to_object(self, meta: &Meta) -> Meta {
+        let applied = self.apply(meta);
+        match self {
+            Self::AsImage => applied,
+            Self::Own { .. } => Meta { mode: applied.mode | 0o400, ..applied },
+        }
+    }
+
+    /// Returns an image's metadata as files of this host get it.
+    #[must_use]
+    pub fn apply(self, meta: &Meta) -> Meta {
+        match self {
+            Self::AsImage => meta.clone(),
+            Self::Own { uid, gid } => Meta { uid, gid, ..meta.clone() },
+        }
+    }
+}
+
+/// Names the inode of a content with metadata.
+pub fn inode_id(content: &ContentId, meta: &Meta) -> InodeId {
+    let mut bytes = Vec::with_capacity(64);
+    bytes.push(VERSION);
+    bytes.extend_from_slice(&content.0);
+    put_meta(&mut bytes, meta);
+    InodeId::of(&bytes)
+}
+
+/// What an object's own file was given when it was made: the first metadata its content arrived with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Given {
+    /// The inode it is.
+    pub inode: InodeId,
+    /// What `statx` says of it as long as nobody changed it.
+    pub stat: Stat,
+}
+
+/// The part of a file's metadata that a change leaves traces in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stat {
+    /// Length in bytes.
+    pub size: u64,
+    /// Permission bits, 12 of them.
+    pub mode: u16,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Time of modification.
+    pub mtime: Mtime,
+}
+
+impl Stat {
+    /// Returns what a file of this size and metadata shows.
+    pub fn wanted(size: u64, meta: &Meta) -> Self {
+        Self { size, mode: meta.mode, uid: meta.uid, gid: meta.gid, mtime: meta.mtime }
+    }
+
+    /// Returns what a file shows.
+    pub fn seen(stat: &Statx) -> Self {
+        Self {
+            size: stat.stx_size,
+            mode: stat.stx_mode & Meta::MODE_BITS,
+            uid: stat.stx_uid,
+            gid: stat.stx_gid,
+            mtime: Mtime { secs: stat.stx_mtime.tv_sec, nanos: stat.stx_mtime.tv_nsec },
+        }
+    }
+
+    /// Says how `self`, which was seen, differs from what was wanted; empty where it does not.
+    pub fn differences(&self, wanted: &Self) -> Vec<&'static str> {
+        let Self { size, mode, uid, gid, mtime } = self;
+        let mut found = Vec::new();
+        let mut note = |differs: bool, what| {
+            if differs {
+                found.push(what);
+            }
+        };
+        note(*size != wanted.size, "size");
+        note(*mode != wanted.mode, "mode");
+        note(*uid != wanted.uid || *gid != wanted.gid, "owner");
+        // Some file systems cannot hold other times: what they show then is no sign of a change.
+        let holds = (i64::from(i32::MIN)..=i64::from(i32::MAX)).contains(&wanted.mtime.secs);
+        note(holds && *mtime != wanted.mtime, "mtime");
+        found
+    }
+}
+
+/// What [`Stat::seen`] needs, and the number of links.
+pub fn stat_flags() -> StatxFlags {
+    StatxFlags::SIZE
+        | StatxFlags::MODE
+        | StatxFlags::TYPE
+        | StatxFlags::UID
+        | StatxFlags::GID
+        | StatxFlags::MTIME
+        | StatxFlags::NLINK
+}
+
+impl Given {
+    /// Returns what the object of a content is when its file gets `meta`.
+    pub fn new(content: &ContentId, size: u64, meta: &Meta) -> Self {
+        Self { inode: inode_id(content, meta), stat: Stat::wanted(size, meta) }
+    }
+
+    /// Returns the canonical bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let Self { inode, stat: Stat { size, mode, uid, gid, mtime } } = self;
+        let mut to = vec![VERSION];
+        to.extend_from_slice(&inode.0);
+        put_varint(&mut to, *size);
+        put_varint(&mut to, u64::from(*mode));
+        put_varint(&mut to, u64::from(*uid));
+        put_varint(&mut to, u64::from(*gid));
+        put_signed(&mut to, mtime.secs);
+        put_varint(&mut to, u64::from(mtime.nanos));
+        to
+    }
+
+    /// Decodes canonical bytes, and nothing else.
+    pub fn decode(data: &[u8]) -> Result<Self, DecodeError> {
+        let mut cursor = Cursor::new(data);
+        match cursor.byte()? {
+            VERSION => {}
+            other => return Err(DecodeError::Version(other)),
+        }
+        let given = Self {
+            inode: InodeId(cursor.array()?),
+            stat: Stat {
+                size: cursor.varint()?,
+                mode: cursor.number("mode")?,
+                uid: cursor.number("uid")?,
+                gid: cursor.number("gid")?,
+                mtime: Mtime { secs: cursor.signed()?, nanos: cursor.number("nanoseconds")? },
+            },
+        };
+        cursor.end()?;
+        Ok(given)
+    }
+}
+
+/// An extended attribute that the host would not take.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RefusedXattr {
+    /// Its name.
+    pub name: Box<[u8]>,
+    /// What the system said.
+    pub why: String,
+}
+
+/// Gives an open file its metadata, in the order in which no step undoes another: owner, mode, xattrs, times.
+///
+/// Extended attributes that the host does not take are returned, not failed on.
+pub fn give(file: &File, meta: &Meta) -> std::io::Result<Vec<RefusedXattr>> {
+    let Meta { mode, uid, gid, mtime, xattrs } = meta;
+    rustix::fs::fchown(file, Some(Uid::from_raw(*uid)), Some(Gid::from_raw(*gid)))?;
+    rustix::fs::fchmod(file, Mode::from_raw_mode(u32::from(*mode)))?;
+    let mut refused = Vec::new();
+    for (name, value) in xattrs.iter().filter(|(name, _)| is_settable(name)) {
+        if let Err(e) = file.set_xattr(OsStr::from_bytes(name), value) {
+            refused.push(RefusedXattr { name: name.clone(), why: e.to_string() });
+        }
+    }
+    rustix::fs::futimens(file.as_fd(), &timestamps(*mtime))?;
+    Ok(refused)
+}
+
+/// Tells whether an attribute is for the host at all: an overlay's own marks would be taken as its own.
+pub fn is_settable(name: &[u8]) -> bool {
+    !name.starts_with(b"trusted.overlay.")
+}
+
+/// Returns both times of a file; the image knows one.
+pub fn timestamps(mtime: Mtime) -> Timestamps {
+    let time = Timespec { tv_sec: mtime.secs, tv_nsec: i64::from(mtime.nanos) };
+    Timestamps { last_access: time, last_modification: time }
+}
+
+/// Sets an attribute of what `path` itself is, a symlink too.
+pub fn set_xattr(path: &std::path::Path, name: &[u8], value: &[u8]) -> std::io::Result<()> {
+    xattr::set(path, OsStr::from_bytes(name), value)
+}
+
+/// Returns an attribute of what `path` itself is.
+pub fn get_xattr(path: &std::path::Path, name: &[u8]) -> std::io::Result<Option<Vec<u8>>> {
+    xattr::get(path, OsStr::from_bytes(name))
+}
+
+/// Returns the object id of a content, unless it is empty.
+pub fn object_of(content: Content) -> Option<(ContentId, u64)> {
+    match content {
+        Content::Empty => None,
+        Content::Object { id, size } => Some((id, size)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_given_comes_back_from_its_bytes() {
+        let meta = Meta { mode: 0o4755, uid: 70_000, gid: 7, ..Meta::default() };
+        let given = Given::new(&ContentId::of(b"x"), 1, &meta);
+        assert_eq!(Given::decode(&given.encode()).unwrap(), given);
+    }
+
+    #[test]
+    fn every_part_of_the_metadata_makes_another_inode() {
+        let content = ContentId::of(b"x");
+        let plain = inode_id(&content, &Meta::default());
+        let mut xattrs = crate::meta::Xattrs::new();
+        xattrs.insert((*b"user.a").into(), (*b"").into());
+        for other in [
+            Meta { mode: 1, ..Meta::default() },
+            Meta { uid: 1, ..Meta::default() },
+            Meta { gid: 1, ..Meta::default() },
+            Meta { mtime: Mtime { secs: 0, nanos: 1 }, ..Meta::default() },
+            Meta { xattrs, ..Meta::default() },
+        ] {
+            assert_ne!(inode_id(&content, &other), plain);
+        }
+    }
+}

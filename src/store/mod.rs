@@ -1,0 +1,378 @@
+//! The place: a folder that holds every file of every image once, and the handles that say who may do what in it.
+//!
+//! Reading takes nothing but the store; adding takes a [`Writer`]; deleting takes a [`Collector`].
+
+pub mod catalog;
+pub(crate) mod durable;
+pub mod inodes;
+pub mod locks;
+pub mod names;
+mod objects;
+mod paths;
+pub mod reach;
+mod recipes;
+pub mod verify;
+mod writer;
+
+use std::fs::{self, File};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Mode, OFlags, Statx};
+
+use crate::digest::{ContentId, DiffId, Digest, InodeId};
+use crate::error::{Context, Error, Result, quoted};
+use crate::wire;
+use catalog::{Catalog, Change, Live, View};
+use locks::{Lock, Wait};
+use names::Names;
+
+pub use objects::LargeObject;
+pub use recipes::{RecipeFile, RecipeSink};
+pub use writer::{BlobStage, Published, Writer};
+
+/// The `format` file: one line of version, one of each kind of feature flag. See `docs/format.md`, "Versions".
+const FORMAT: &str = "ocistore 1\ncompatible:\nread-only-compatible:\nincompatible:\n";
+
+/// A store, open.
+#[derive(Debug)]
+pub struct Store {
+    root: PathBuf,
+    folder: OwnedFd,
+    catalog: Catalog,
+    wait: Wait,
+}
+
+/// The right to read objects: while it is held, nothing is deleted.
+#[derive(Debug)]
+pub struct Reader<'s> {
+    store: &'s Store,
+    _epoch: Lock,
+}
+
+/// The right to delete. One at a time, and never while anybody reads or writes objects.
+#[derive(Debug)]
+pub struct Collector<'s> {
+    store: &'s Store,
+    _epoch: Lock,
+}
+
+impl Store {
+    /// Opens the store at `root`, which must be one.
+    pub fn open(root: &Path, wait: Wait) -> Result<Self> {
+        let format = match fs::read_to_string(root.join("format")) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Error::missing("open the store", quoted(root), "there is no store")
+                    .hint("`ocistore import` makes one, or name another with --store"));
+            }
+            other => other.context("open the store", quoted(root))?,
+        };
+        check_format(root, &format)?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = rustix::fs::open(root, flags, Mode::empty()).context("open the store", quoted(root))?;
+        Ok(Self { root: root.to_owned(), folder, catalog: Catalog::at(root), wait })
+    }
+
+    /// Opens the store at `root`, after making it where there is none.
+    pub fn create(root: &Path, wait: Wait) -> Result<Self> {
+        if !root.join("format").exists() {
+            Self::make(root)?;
+        }
+        Self::open(root, wait)
+    }
+
+    fn make(root: &Path) -> Result<()> {
+        durable::create_folder(root)?;
+        let empty = fs::read_dir(root).context("read the folder", quoted(root))?.flatten();
+        let ours: Vec<_> = empty.map(|entry| entry.file_name()).collect();
+        let known = |name: &std::ffi::OsString| {
+            paths::FOLDERS.iter().any(|f| name == f) || ["oci-layout", "index.json", "catalog.redb"].iter().any(|f| name == f)
+        };
+        if !ours.iter().all(known) {
+            return Err(Error::missing("make a store in", quoted(root), "the folder holds other files")
+                .hint("name an empty or a new folder"));
+        }
+        for folder in paths::FOLDERS {
+            durable::create_folder(&root.join(folder))?;
+        }
+        let _lock = Lock::take(&root.join("locks/publish"), locks::Mode::Exclusive, Wait::Forever)?;
+        if root.join("format").exists() {
+            return Ok(());
+        }
+        let staged = root.join("tmp/new");
+        durable::remove(&staged)?;
+        if !root.join("index.json").exists() {
+            Names::empty().write(&root.join("index.json"), &staged)?;
+        }
+        durable::replace(&root.join("oci-layout"), &staged, wire::LAYOUT_FILE)?;
+        // The format file comes last: what has one is a whole store.
+        durable::replace(&root.join("format"), &staged, FORMAT.as_bytes())
+    }
+
+    /// Returns the store's folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Returns a handle on the store's folder, for `statx` and `linkat` below it.
+    pub fn folder(&self) -> &OwnedFd {
+        &self.folder
+    }
+
+    pub(crate) fn path(&self, below: impl AsRef<Path>) -> PathBuf {
+        self.root.join(below)
+    }
+
+    /// Takes the right to read objects.
+    pub fn read(&self) -> Result<Reader<'_>> {
+        let epoch = Lock::take(&self.path("epochs/current"), locks::Mode::Shared, self.wait)?;
+        Ok(Reader { store: self, _epoch: epoch })
+    }
+
+    /// Takes the right to add.
+    pub fn write(&self) -> Result<Writer<'_>> {
+        let epoch = Lock::take(&self.path("epochs/current"), locks::Mode::Shared, self.wait)?;
+        Writer::new(self, epoch)
+    }
+
+    /// Takes the right to delete.
+    pub fn collect(&self) -> Result<Collector<'_>> {
+        let epoch = Lock::take(&self.path("epochs/current"), locks::Mode::Exclusive, self.wait)?;
+        writer::sweep_leftovers(self)?;
+        Ok(Collector { store: self, _epoch: epoch })
+    }
+
+    /// Returns the names there are now.
+    pub fn names(&self) -> Result<Names> {
+        Names::read(&self.path("index.json"))
+    }
+
+    /// Changes names: all that `change` does becomes visible at once, durably.
+    pub fn change_names<T>(&self, change: impl FnOnce(&mut Names) -> Result<T>) -> Result<T> {
+        let _lock = Lock::take(&self.path("locks/publish"), locks::Mode::Exclusive, self.wait)?;
+        let mut names = self.names()?;
+        let before = names.encode();
+        let done = change(&mut names)?;
+        if names.encode() != before {
+            let staged = self.path("tmp/index.json");
+            durable::remove(&staged)?;
+            names.write(&self.path("index.json"), &staged)?;
+        }
+        Ok(done)
+    }
+
+    /// Tells whether there is a catalog that can be read.
+    pub fn has_catalog(&self) -> Result<bool> {
+        self.catalog.exists()
+    }
+
+    /// Makes the catalog anew, with what `fill` puts in.
+    pub fn create_catalog(&self, fill: impl FnOnce(&Change<'_>) -> Result<()>) -> Result<()> {
+        self.catalog.create(&self.path("tmp/catalog.redb"), fill)
+    }
+
+    /// Reads the catalog in one transaction.
+    pub fn view<T>(&self, read: impl FnOnce(&View) -> Result<T>) -> Result<T> {
+        self.catalog.view(read)
+    }
+
+    /// Changes the catalog in one transaction, durable when this returns.
+    pub fn change_catalog<T>(&self, write: impl FnOnce(&Change<'_>) -> Result<T>) -> Result<T> {
+        self.catalog.change(write)
+    }
+
+    /// Returns the length of a kept blob, or `None` where it is not kept.
+    pub fn blob_size(&self, digest: &Digest) -> Result<Option<u64>> {
+        let path = self.path(paths::blob(digest));
+        match fs::metadata(&path) {
+            Ok(metadata) => Ok(Some(metadata.len())),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e).context("look at", quoted(&path)),
+        }
+    }
+
+    /// Opens a kept blob.
+    pub fn open_blob(&self, digest: &Digest) -> Result<File> {
+        let path = self.path(paths::blob(digest));
+        match durable::open_regular(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                Err(Error::damaged("read the blob", digest, "the store does not have it")
+                    .hint("import its image again"))
+            }
+            other => other.context("open the blob", quoted(&path)),
+        }
+    }
+
+    /// Reads a document, checked against its digest.
+    pub fn document(&self, digest: &Digest) -> Result<Vec<u8>> {
+        use std::io::Read as _;
+        let mut bytes = Vec::new();
+        let file = self.open_blob(digest)?;
+        file.take(wire::DOCUMENT_MAX + 1).read_to_end(&mut bytes).context("read the blob", digest)?;
+        if !digest.matches(&bytes) {
+            return Err(Error::damaged("read the blob", digest, "its bytes are not what its digest names")
+                .hint("import its image again from its source"));
+        }
+        Ok(bytes)
+    }
+
+    /// Opens an object's file.
+    pub fn open_object(&self, id: &ContentId) -> Result<File> {
+        let path = self.path(paths::object(id));
+        match File::open(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                Err(Error::damaged("read the object", id, "it is missing")
+                    .hint("`ocistore fsck` names the images that need it"))
+            }
+            other => other.context("open the object", quoted(&path)),
+        }
+    }
+
+    /// Returns what the system says of an object's own file, or `None` where there is none.
+    pub fn stat_object(&self, id: &ContentId) -> Result<Option<Statx>> {
+        self.stat_file(&paths::object(id))
+    }
+
+    /// Returns what the system says of an inode made for a checkout, or `None` where there is none.
+    pub fn stat_inode(&self, id: &InodeId) -> Result<Option<Statx>> {
+        self.stat_file(&paths::inode(id))
+    }
+
+    fn stat_file(&self, below: &Path) -> Result<Option<Statx>> {
+        match rustix::fs::statx(&self.folder, below, AtFlags::SYMLINK_NOFOLLOW, inodes::stat_flags()) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(rustix::io::Errno::NOENT) => Ok(None),
+            Err(e) => Err(e).context("look at", quoted(below)),
+        }
+    }
+
+    /// Returns where an object's file is, below [`Store::folder`].
+    pub fn object_path(&self, id: &ContentId) -> PathBuf {
+        paths::object(id)
+    }
+
+    /// Returns where an inode made for a checkout is, below [`Store::folder`].
+    pub fn inode_path(&self, id: &InodeId) -> PathBuf {
+        paths::inode(id)
+    }
+
+    /// Returns where a blob is kept.
+    pub fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.path(paths::blob(digest))
+    }
+
+    /// Tells whether the layer is there.
+    pub fn has_recipe(&self, layer: &DiffId) -> bool {
+        self.path(paths::recipe(layer)).is_file()
+    }
+
+    /// Opens a layer's recipe, checked against its checksum.
+    pub fn recipe(&self, layer: &DiffId) -> Result<RecipeFile> {
+        RecipeFile::open(&self.path(paths::recipe(layer)), layer)
+    }
+
+    /// Returns the layers there are.
+    pub fn recipes(&self) -> Result<Vec<DiffId>> {
+        let digests = verify::digests_in(&self.path("layers"))?;
+        Ok(digests.into_iter().map(DiffId).collect())
+    }
+
+    /// Returns the blobs that are kept.
+    pub fn blobs(&self) -> Result<Vec<Digest>> {
+        verify::digests_in(&self.path("blobs"))
+    }
+}
+
+fn check_format(root: &Path, format: &str) -> Result<()> {
+    let mut lines = format.lines();
+    let refuse = |why: String| {
+        Err(Error::missing("open the store", quoted(root), why).hint("use a newer ocistore"))
+    };
+    match lines.next() {
+        Some("ocistore 1") => {}
+        other => return refuse(format!("expected format 'ocistore 1', got '{}'", other.unwrap_or_default())),
+    }
+    for line in lines {
+        let (kind, flags) = line.split_once(':').unwrap_or((line, ""));
+        // This version knows no flags: unknown compatible ones do no harm, the others do.
+        if kind != "compatible" && !flags.trim().is_empty() {
+            return refuse(format!("it needs features this version does not have: {}", flags.trim()));
+        }
+    }
+    Ok(())
+}
+
+impl<'s> Reader<'s> {
+    /// Returns the store.
+    pub fn store(&self) -> &'s Store {
+        self.store
+    }
+}
+
+impl<'s> Collector<'s> {
+    /// Returns the store.
+    pub fn store(&self) -> &'s Store {
+        self.store
+    }
+
+    /// Deletes an object; its record goes with [`Collector::retain_catalog`].
+    pub fn delete_object(&self, id: &ContentId) -> Result<()> {
+        durable::remove(&self.store.path(paths::object(id)))
+    }
+
+    /// Deletes an inode that was made for a checkout.
+    pub fn delete_inode(&self, id: &InodeId) -> Result<()> {
+        durable::remove(&self.store.path(paths::inode(id)))
+    }
+
+    /// Deletes a kept blob.
+    pub fn delete_blob(&self, digest: &Digest) -> Result<()> {
+        durable::remove(&self.store.path(paths::blob(digest)))
+    }
+
+    /// Deletes a layer's recipe.
+    pub fn delete_recipe(&self, layer: &DiffId) -> Result<()> {
+        durable::remove(&self.store.path(paths::recipe(layer)))
+    }
+
+    /// Drops the catalog's rows that nothing live needs.
+    pub fn retain_catalog(&self, live: &dyn Live) -> Result<()> {
+        self.store.change_catalog(|change| change.retain(live))
+    }
+
+    /// Makes all deletions durable.
+    pub fn sync(&self) -> Result<()> {
+        durable::sync_all(&self.store.root)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_is_made_once_and_for_its_owner_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("store");
+        assert_eq!(Store::open(&root, Wait::Forever).unwrap_err().exit_code(), 2);
+        Store::create(&root, Wait::Forever).unwrap();
+        Store::create(&root, Wait::Forever).unwrap();
+        assert_eq!(fs::metadata(&root).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_folder_of_other_files_does_not_become_a_store() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("photos")).unwrap();
+        assert_eq!(Store::create(dir.path(), Wait::Forever).unwrap_err().exit_code(), 2);
+    }
+
+    #[test]
+    fn unknown_features_stop_a_reader_unless_they_are_compatible() {
+        let root = Path::new("x");
+        assert!(check_format(root, "ocistore 1\ncompatible: new\n").is_ok());
+        assert!(check_format(root, "ocistore 1\nincompatible: new\n").is_err());
+        assert!(check_format(root, "ocistore 2\n").is_err());
+    }
+}

@@ -1,0 +1,35 @@
+//! Owns where things are in a store. See `docs/format.md`, "On disk".
+
+use std::path::PathBuf;
+
+use crate::digest::{ContentId, DiffId, Digest, InodeId};
+
+/// What a store's folder holds beside files of its own root.
+pub(crate) const FOLDERS: [&str; 8] =
+    ["blobs", "objects", "inodes", "layers", "epochs", "locks", "tmp", "trash"];
+
+/// Where a content's object is, below the store.
+pub(crate) fn object(id: &ContentId) -> PathBuf {
+    fanned("objects", &id.hex())
+}
+
+/// Where an inode of a content with other metadata is.
+pub(crate) fn inode(id: &InodeId) -> PathBuf {
+    fanned("inodes", &id.hex())
+}
+
+/// Where a blob is (image-spec image-layout.md, "Blobs").
+pub(crate) fn blob(digest: &Digest) -> PathBuf {
+    PathBuf::from(format!("blobs/{}/{}", digest.algorithm().name(), digest.hex()))
+}
+
+/// Where a layer's recipe is.
+pub(crate) fn recipe(layer: &DiffId) -> PathBuf {
+    PathBuf::from(format!("layers/{}/{}", layer.0.algorithm().name(), layer.0.hex()))
+}
+
+/// Two digits of folder keep any folder small enough for every file system.
+fn fanned(folder: &str, hex: &str) -> PathBuf {
+    let (fan, rest) = hex.split_at(2);
+    PathBuf::from(format!("{folder}/{fan}/{rest}"))
+}

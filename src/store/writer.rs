@@ -1,0 +1,246 @@
+//! Owns adding: everything is staged in a session's own folder, made durable in one go, then put in place.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use rayon::prelude::*;
+
+use super::inodes::{Given, Owners};
+use super::locks::{self, Lock, Wait};
+use super::{Store, durable, paths};
+use crate::digest::{ContentId, DiffId, Digest, DigestHasher, InodeId};
+use crate::error::{Context, Error, Result, quoted};
+
+/// The right to add to a store, and the folder that additions wait in.
+///
+/// Dropped before [`Writer::publish`], it leaves nothing behind.
+#[derive(Debug)]
+pub struct Writer<'s> {
+    pub(super) store: &'s Store,
+    _epoch: Lock,
+    /// Held as long as the session lives, so that others can tell it from one that died.
+    _session: Lock,
+    pub(super) folder: PathBuf,
+    pub(super) owners: Owners,
+    /// After a writer died, what it left in place is not trusted by its size alone.
+    pub(super) distrust: bool,
+    pub(super) staged: Mutex<Staged>,
+}
+
+/// What waits in a session.
+#[derive(Debug, Default)]
+pub(super) struct Staged {
+    /// Contents that this session has seen, so that each is written once.
+    pub(super) seen: HashSet<ContentId>,
+    pub(super) objects: HashMap<ContentId, Given>,
+    /// Large contents by size, so that a second one like it can be compared instead of written.
+    pub(super) large: HashMap<u64, Vec<ContentId>>,
+    pub(super) inodes: Vec<InodeId>,
+    pub(super) blobs: HashSet<Digest>,
+    pub(super) recipes: HashSet<DiffId>,
+}
+
+/// What publishing put in place.
+#[derive(Clone, Debug, Default)]
+pub struct Published {
+    /// New contents, and what their files were given.
+    pub objects: HashMap<ContentId, Given>,
+    /// New blobs.
+    pub blobs: u64,
+    /// New layers.
+    pub recipes: u64,
+}
+
+/// Tells a session's lock file from what it guards.
+const LOCK: &str = "lock";
+
+/// Removes what writers that died left behind; returns whether there was any.
+pub(super) fn sweep_leftovers(store: &Store) -> Result<bool> {
+    let tmp = store.path("tmp");
+    let mut found = false;
+    for entry in fs::read_dir(&tmp).context("read the folder", quoted(&tmp))? {
+        let path = entry.context("read the folder", quoted(&tmp))?.path();
+        if !path.is_dir() {
+            continue;
+        }
+        if let Some(_dead) = Lock::try_take(&path.join(LOCK))? {
+            found = true;
+            remove_folder(&path)?;
+        }
+    }
+    Ok(found)
+}
+
+fn remove_folder(path: &std::path::Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e).context("remove the folder", quoted(path)),
+        _ => Ok(()),
+    }
+}
+
+impl<'s> Writer<'s> {
+    pub(super) fn new(store: &'s Store, epoch: Lock) -> Result<Self> {
+        // Under this lock, so that nobody takes a session for dead between its folder and its lock.
+        let starting = Lock::take(&store.path("locks/sessions"), locks::Mode::Exclusive, Wait::Forever)?;
+        let distrust = sweep_leftovers(store)?;
+        let folder = tempfile::Builder::new().prefix("session-").tempdir_in(store.path("tmp"));
+        let folder = folder.context("make a folder in", quoted(&store.path("tmp")))?.keep();
+        let session = Lock::take(&folder.join(LOCK), locks::Mode::Exclusive, Wait::Forever)?;
+        drop(starting);
+        let staged = Mutex::default();
+        let owners = Owners::of_process();
+        Ok(Self { store, _epoch: epoch, _session: session, folder, owners, distrust, staged })
+    }
+
+    /// Returns the store.
+    pub fn store(&self) -> &'s Store {
+        self.store
+    }
+
+    /// Returns whose the files of this store are.
+    pub fn owners(&self) -> Owners {
+        self.owners
+    }
+
+    /// Returns what is staged; a thread that panicked while holding it left it whole.
+    pub(super) fn staged(&self) -> std::sync::MutexGuard<'_, Staged> {
+        self.staged.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Makes a file of this session's that no name in the store will lead to.
+    pub fn scratch(&self) -> Result<File> {
+        tempfile::tempfile_in(&self.folder).context("make a file in", quoted(&self.folder))
+    }
+
+    /// Returns a stage for the blob of `digest`.
+    pub fn stage_blob(&self, digest: &Digest) -> Result<BlobStage<'_>> {
+        let stem = format!("blob-{}", digest.hex());
+        let path = self.unique(&stem);
+        let file = durable::create_new(&path)?;
+        Ok(BlobStage { writer: self, digest: *digest, path, file, hasher: DigestHasher::new(digest.algorithm()) })
+    }
+
+    /// Stages a document that was read already.
+    pub fn stage_document(&self, digest: &Digest, bytes: &[u8]) -> Result<()> {
+        if self.store.blob_size(digest)? == Some(bytes.len() as u64) && self.store.document(digest).is_ok() {
+            return Ok(());
+        }
+        let mut stage = self.stage_blob(digest)?;
+        stage.write(bytes)?;
+        stage.finish()
+    }
+
+    /// A path of its own for what may be staged twice at a time.
+    pub(super) fn unique(&self, stem: &str) -> PathBuf {
+        use std::sync::atomic::{AtomicU64, Ordering};
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        self.folder.join(format!("{stem}.{}", NEXT.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// Makes everything staged durable, then puts it in place; after that it only needs a name.
+    pub fn publish(&self) -> Result<Published> {
+        let staged = std::mem::take(&mut *self.staged());
+        let Staged { seen: _, objects, large: _, inodes, blobs, recipes } = staged;
+        let mut moves: Vec<(PathBuf, PathBuf)> = Vec::with_capacity(objects.len() + blobs.len() + recipes.len());
+        moves.extend(objects.keys().map(|id| (self.staged_object(id), self.store.path(paths::object(id)))));
+        moves.extend(inodes.iter().map(|id| (self.staged_inode(id), self.store.path(paths::inode(id)))));
+        moves.extend(blobs.iter().map(|d| (self.staged_blob(d), self.store.path(paths::blob(d)))));
+        moves.extend(recipes.iter().map(|d| (self.staged_recipe(d), self.store.path(paths::recipe(d)))));
+        let published = Published { blobs: blobs.len() as u64, recipes: recipes.len() as u64, objects };
+        if moves.is_empty() {
+            return Ok(published);
+        }
+        durable::sync_all(&self.folder)?;
+        moves.par_iter().try_for_each(|(from, to)| place(from, to))?;
+        self.sync_folders(&moves)?;
+        Ok(published)
+    }
+
+    fn sync_folders(&self, moves: &[(PathBuf, PathBuf)]) -> Result<()> {
+        let mut folders: HashSet<PathBuf> = HashSet::new();
+        for (_, to) in moves {
+            let parents = to.ancestors().skip(1).take_while(|folder| *folder != self.store.root());
+            folders.extend(parents.map(std::path::Path::to_owned));
+        }
+        folders.par_iter().try_for_each(|folder| durable::sync_folder(folder))?;
+        durable::sync_folder(self.store.root())
+    }
+
+    pub(super) fn staged_object(&self, id: &ContentId) -> PathBuf {
+        self.folder.join(id.hex())
+    }
+
+    pub(super) fn staged_inode(&self, id: &InodeId) -> PathBuf {
+        self.folder.join(format!("inode-{}", id.hex()))
+    }
+
+    fn staged_blob(&self, digest: &Digest) -> PathBuf {
+        self.folder.join(format!("blob-{}-{}", digest.algorithm().name(), digest.hex()))
+    }
+
+    pub(super) fn staged_recipe(&self, layer: &DiffId) -> PathBuf {
+        self.folder.join(format!("recipe-{}-{}", layer.0.algorithm().name(), layer.0.hex()))
+    }
+}
+
+/// Puts a staged file in place; what is there already was found wanting or is the same, and is replaced whole.
+fn place(from: &std::path::Path, to: &std::path::Path) -> Result<()> {
+    if !durable::rename_new(from, to)? {
+        durable::rename(from, to)?;
+    }
+    Ok(())
+}
+
+impl Drop for Writer<'_> {
+    fn drop(&mut self) {
+        // What cannot be removed now is removed by the next writer: it can tell that this session is over.
+        remove_folder(&self.folder).ok();
+    }
+}
+
+/// A blob on its way in; it only counts once [`BlobStage::finish`] has checked it.
+#[derive(Debug)]
+pub struct BlobStage<'w> {
+    writer: &'w Writer<'w>,
+    digest: Digest,
+    path: PathBuf,
+    file: File,
+    hasher: DigestHasher,
+}
+
+impl BlobStage<'_> {
+    /// Makes the stage share the bytes of `source` where the file system can; returns a reader of the copy.
+    ///
+    /// What is read from then on is what will be kept, whatever happens to the source.
+    pub fn reflink(&mut self, source: &File) -> Option<File> {
+        rustix::fs::ioctl_ficlone(&self.file, source).ok()?;
+        File::open(&self.path).ok()
+    }
+
+    /// Takes in bytes and keeps them.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.hasher.update(bytes);
+        self.file.write_all(bytes).context("write", quoted(&self.path))
+    }
+
+    /// Takes in bytes that a reflink keeps already.
+    pub fn check(&mut self, bytes: &[u8]) {
+        self.hasher.update(bytes);
+    }
+
+    /// Ends the blob: its bytes must be what its digest names.
+    pub fn finish(self) -> Result<()> {
+        let Self { writer, digest, path, file: _, hasher } = self;
+        let actual = hasher.finish();
+        if actual != digest {
+            durable::remove(&path)?;
+            return Err(Error::damaged("take in the blob", digest, format!("its bytes are {actual}")));
+        }
+        durable::rename(&path, &writer.staged_blob(&digest))?;
+        writer.staged().blobs.insert(digest);
+        Ok(())
+    }
+}

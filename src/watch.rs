@@ -1,0 +1,43 @@
+//! Owns how long work is watched: progress goes out through it, a wish to stop comes in.
+//! The library itself never prints.
+
+use crate::error::{Cause, Error, Result};
+
+/// Watches long work. Every method may be called from any thread.
+pub trait Watch: Sync {
+    /// Tells that work on `what` begins, of about `total` bytes where that is known.
+    fn begin(&self, what: &str, total: Option<u64>);
+
+    /// Tells that `bytes` more are done.
+    fn advance(&self, bytes: u64);
+
+    /// Tells that the work ended.
+    fn end(&self);
+
+    /// Returns whether the work should stop and clean up after itself.
+    fn stop(&self) -> bool;
+
+    /// Fails where the work should stop; called between steps of any length.
+    fn check(&self) -> Result<()> {
+        if self.stop() {
+            return Err(Error::new("finish", "the command", Cause::Interrupted));
+        }
+        Ok(())
+    }
+}
+
+/// Watches nothing and never stops.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unwatched;
+
+impl Watch for Unwatched {
+    fn begin(&self, _what: &str, _total: Option<u64>) {}
+
+    fn advance(&self, _bytes: u64) {}
+
+    fn end(&self) {}
+
+    fn stop(&self) -> bool {
+        false
+    }
+}
