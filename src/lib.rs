@@ -8,6 +8,7 @@ pub mod entry;
 pub mod error;
 pub mod gc;
 pub mod image;
+pub mod limits;
 pub mod meta;
 pub mod path;
 pub mod recipe;
@@ -15,6 +16,7 @@ pub mod reference;
 pub mod rootfs;
 pub mod store;
 pub mod tree;
+pub mod warning;
 pub mod watch;
 pub mod wire;
 

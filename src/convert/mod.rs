@@ -1,1 +1,3 @@
 //! Conversions: layouts and archives to records and back.
+pub(crate) mod overlay;
+pub(crate) mod tar;

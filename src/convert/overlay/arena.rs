@@ -1,0 +1,187 @@
+//! Owns the tree while it changes: directories and inodes by number, read from their nodes when first touched.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::NodeSource;
+use crate::digest::{LinkGroup, TreeId};
+use crate::error::Result;
+use crate::meta::Meta;
+use crate::path::Name;
+use crate::tree::{Item, Leaf, Node, Subtree};
+
+/// A directory, by number.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) struct DirId(pub(super) usize);
+
+/// An inode that is no directory, by number.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) struct LeafId(pub(super) usize);
+
+/// What a name leads to, once its directory is read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Child {
+    Dir(DirId),
+    Leaf(LeafId),
+}
+
+/// What a name leads to.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Slot {
+    /// A directory nobody has looked into yet.
+    Unread(Subtree),
+    Child(Child),
+}
+
+/// A name in a directory.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry {
+    pub(super) slot: Slot,
+    /// The layer that put it there; 0 for the lower tree.
+    layer: u32,
+}
+
+#[derive(Debug)]
+pub(super) struct Dir {
+    pub(super) parent: DirId,
+    pub(super) meta: Meta,
+    pub(super) children: BTreeMap<Name, Entry>,
+    /// What it was encoded to last, as long as nothing below it changed.
+    pub(super) clean: Option<Subtree>,
+    /// The layer that last described it.
+    described: u32,
+}
+
+pub(super) struct Arena<'a> {
+    source: &'a dyn NodeSource,
+    pub(super) dirs: Vec<Dir>,
+    pub(super) leaves: Vec<Leaf>,
+    groups: HashMap<LinkGroup, LeafId>,
+    layer: u32,
+}
+
+/// The root's number; it is its own parent.
+pub(super) const ROOT: DirId = DirId(0);
+
+impl<'a> Arena<'a> {
+    pub(super) fn new(source: &'a dyn NodeSource, lower: Option<TreeId>) -> Result<Self> {
+        let mut arena = Self { source, dirs: Vec::new(), leaves: Vec::new(), groups: HashMap::new(), layer: 0 };
+        match lower {
+            Some(id) => {
+                let node = source.node(&id)?;
+                let clean = Subtree { id, shape: node.shape(), totals: node.totals() };
+                arena.read_in(ROOT, node, Some(clean));
+            }
+            None => {
+                arena.new_dir(ROOT, Meta::implicit_dir());
+            }
+        }
+        Ok(arena)
+    }
+
+    pub(super) fn begin_layer(&mut self) {
+        self.layer += 1;
+    }
+
+    /// Makes a directory of a node.
+    fn read_in(&mut self, parent: DirId, node: Node, clean: Option<Subtree>) -> DirId {
+        let mut children = BTreeMap::new();
+        for (name, item) in node.entries {
+            let slot = match item {
+                Item::Dir(subtree) => Slot::Unread(subtree),
+                Item::Leaf(leaf) => Slot::Child(Child::Leaf(self.leaf_of_group(leaf))),
+            };
+            children.insert(name, Entry { slot, layer: 0 });
+        }
+        self.dirs.push(Dir { parent, meta: node.meta, children, clean, described: 0 });
+        DirId(self.dirs.len() - 1)
+    }
+
+    /// All names of a link group are one inode, wherever they are read from.
+    fn leaf_of_group(&mut self, leaf: Leaf) -> LeafId {
+        let Some(group) = leaf.group else { return self.new_leaf(leaf) };
+        match self.groups.get(&group) {
+            Some(id) => *id,
+            None => {
+                let id = self.new_leaf(leaf);
+                self.groups.insert(group, id);
+                id
+            }
+        }
+    }
+
+    pub(super) fn new_leaf(&mut self, leaf: Leaf) -> LeafId {
+        self.leaves.push(leaf);
+        LeafId(self.leaves.len() - 1)
+    }
+
+    pub(super) fn new_dir(&mut self, parent: DirId, meta: Meta) -> DirId {
+        self.dirs.push(Dir { parent, meta, children: BTreeMap::new(), clean: None, described: 0 });
+        DirId(self.dirs.len() - 1)
+    }
+
+    /// Returns what `name` in `dir` leads to; an unread directory is read.
+    pub(super) fn child(&mut self, dir: DirId, name: &[u8]) -> Result<Option<Child>> {
+        let subtree = match self.dirs[dir.0].children.get(name) {
+            None => return Ok(None),
+            Some(Entry { slot: Slot::Child(child), .. }) => return Ok(Some(*child)),
+            Some(Entry { slot: Slot::Unread(subtree), .. }) => *subtree,
+        };
+        let node = self.source.node(&subtree.id)?;
+        let read = Child::Dir(self.read_in(dir, node, Some(subtree)));
+        if let Some(entry) = self.dirs[dir.0].children.get_mut(name) {
+            entry.slot = Slot::Child(read);
+        }
+        Ok(Some(read))
+    }
+
+    /// Tells whether the layer at hand put `name` there.
+    pub(super) fn is_fresh(&self, dir: DirId, name: &[u8]) -> bool {
+        self.dirs[dir.0].children.get(name).is_some_and(|entry| entry.layer == self.layer)
+    }
+
+    /// Puts a child; returns whether the layer at hand had put one there already.
+    pub(super) fn put(&mut self, dir: DirId, name: Name, child: Child) -> bool {
+        self.touch(dir);
+        let entry = Entry { slot: Slot::Child(child), layer: self.layer };
+        let before = self.dirs[dir.0].children.insert(name, entry);
+        before.is_some_and(|before| before.layer == self.layer)
+    }
+
+    pub(super) fn remove(&mut self, dir: DirId, name: &Name) {
+        if self.dirs[dir.0].children.remove(name).is_some() {
+            self.touch(dir);
+        }
+    }
+
+    pub(super) fn clear(&mut self, dir: DirId) {
+        self.touch(dir);
+        self.dirs[dir.0].children.clear();
+    }
+
+    /// Sets a directory's metadata; returns whether the layer at hand had done so already.
+    pub(super) fn set_meta(&mut self, dir: DirId, meta: &Meta) -> bool {
+        if self.dirs[dir.0].meta != *meta {
+            self.touch(dir);
+        }
+        let layer = self.layer;
+        let dir = &mut self.dirs[dir.0];
+        dir.meta.clone_from(meta);
+        std::mem::replace(&mut dir.described, layer) == layer
+    }
+
+    /// Notes that a directory, and so all above it, is no more what it was encoded to.
+    pub(super) fn touch(&mut self, dir: DirId) {
+        let mut at = dir;
+        loop {
+            let dir = &mut self.dirs[at.0];
+            // What is touched already has touched all above it.
+            if dir.clean.take().is_none() {
+                return;
+            }
+            if at == ROOT {
+                return;
+            }
+            at = self.dirs[at.0].parent;
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! From layers to the merged tree, in memory: the lower tree first loses what a layer whites out, then takes the
+//! layer's entries (image-spec layer.md, "Applying Changesets"). No host file system is asked anything.
+//!
+//! A lower tree is read from its nodes as far as a layer touches it; what is not touched keeps its ids.
+
+mod arena;
+mod finish;
+mod walk;
+
+use std::collections::HashMap;
+
+use arena::{Arena, Child, DirId, LeafId};
+use walk::{Missing, Place};
+
+use crate::digest::TreeId;
+use crate::entry::{self, Action, Entry, Payload};
+use crate::error::{Error, Result};
+use crate::meta::Meta;
+use crate::path::{Name, Step, TreePath};
+use crate::recipe::ContentRef;
+use crate::tree::{Content, Kind, Leaf, Node};
+use crate::warning::{Warning, Warnings};
+
+pub(crate) use finish::Merged;
+
+/// Where the nodes of a lower tree come from.
+pub(crate) trait NodeSource {
+    /// Returns the node of `id`.
+    fn node(&self, id: &TreeId) -> Result<Node>;
+}
+
+/// A tree that takes layers.
+pub(crate) struct Overlay<'a> {
+    arena: Arena<'a>,
+    /// What AUFS kept for links of the layer at hand.
+    plink: HashMap<Vec<u8>, LeafId>,
+}
+
+/// A layer as the overlay takes it.
+pub(crate) struct LayerEntries<'a> {
+    /// For errors.
+    pub(crate) name: &'a str,
+    /// The entries, in tar order.
+    pub(crate) entries: &'a [Entry],
+    /// The contents, by ordinal.
+    pub(crate) contents: &'a [ContentRef],
+}
+
+/// Why an entry cannot be.
+pub(crate) type Why = String;
+
+/// An entry that cannot be, or a lower tree that cannot be read.
+pub(crate) enum Stop {
+    Entry(Why),
+    Nodes(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(e: Error) -> Self {
+        Self::Nodes(e)
+    }
+}
+
+fn stop<T>(why: impl Into<Why>) -> Result<T, Stop> {
+    Err(Stop::Entry(why.into()))
+}
+
+impl<'a> Overlay<'a> {
+    /// Begins with the tree of `lower`, or with an empty one.
+    pub(crate) fn new(source: &'a dyn NodeSource, lower: Option<TreeId>) -> Result<Self> {
+        Ok(Self { arena: Arena::new(source, lower)?, plink: HashMap::new() })
+    }
+
+    /// Puts a layer on top.
+    pub(crate) fn apply(&mut self, layer: &LayerEntries<'_>, warnings: &mut Warnings) -> Result<()> {
+        let place = |entry: &Entry| format!("entry '{}' at byte {}", entry.path, entry.at);
+        let refuse = |entry: &Entry, reason: Stop| match reason {
+            Stop::Entry(why) => {
+                Error::malformed("read the layer", layer.name, format!("{}: {why}", place(entry)))
+            }
+            Stop::Nodes(e) => e,
+        };
+        self.arena.begin_layer();
+        self.plink.clear();
+        self.white_out(layer).map_err(|(entry, reason)| refuse(entry, reason))?;
+        for entry in layer.entries {
+            let again = self.add(entry, layer.contents).map_err(|reason| refuse(entry, reason))?;
+            if again {
+                warnings.note(Warning::DuplicatePath, || place(entry));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes out what the layer whites out. All marks are resolved before the first is applied: their order is no
+    /// meaning.
+    fn white_out<'e>(&mut self, layer: &LayerEntries<'e>) -> Result<(), (&'e Entry, Stop)> {
+        let mut names: Vec<(DirId, Name)> = Vec::new();
+        let mut opaque: Vec<DirId> = Vec::new();
+        for entry in layer.entries {
+            match &entry.action {
+                Action::Whiteout => names.extend(self.lower_name(&entry.path).map_err(|e| (entry, e))?),
+                Action::Opaque => {
+                    opaque.extend(self.arena.find_dir(&entry.path).map_err(|e| (entry, e))?);
+                }
+                _ => {}
+            }
+        }
+        names.iter().for_each(|(dir, name)| self.arena.remove(*dir, name));
+        opaque.iter().for_each(|dir| self.arena.clear(*dir));
+        Ok(())
+    }
+
+    /// Finds the lower directory and the name in it that a whiteout means.
+    fn lower_name(&mut self, path: &TreePath) -> Result<Option<(DirId, Name)>, Stop> {
+        Ok(match self.arena.find_parent(path, Missing::Tell)? {
+            Some(Place::Name(dir, name)) => Some((dir, name)),
+            Some(Place::Dir(_)) | None => None,
+        })
+    }
+
+    /// Adds one entry; returns whether this layer had the path already.
+    fn add(&mut self, entry: &Entry, contents: &[ContentRef]) -> Result<bool, Stop> {
+        if let Some(Step::Child(first)) = entry.path.0.first()
+            && first.as_bytes() == entry::PLINK
+        {
+            return self.add_plink(entry, contents);
+        }
+        match &entry.action {
+            Action::Whiteout | Action::Opaque => Ok(false),
+            Action::Dir(meta) => self.add_dir(&entry.path, meta),
+            Action::Link(target) => self.add_link(&entry.path, target),
+            action => {
+                let leaf = leaf_of(action, contents)?;
+                let place = self.place(&entry.path)?;
+                let id = self.arena.new_leaf(leaf);
+                self.put(place, Child::Leaf(id))
+            }
+        }
+    }
+
+    fn add_plink(&mut self, entry: &Entry, contents: &[ContentRef]) -> Result<bool, Stop> {
+        if let Action::Dir(_) | Action::Link(_) | Action::Whiteout | Action::Opaque = entry.action {
+            return Ok(false);
+        }
+        let leaf = leaf_of(&entry.action, contents)?;
+        let id = self.arena.new_leaf(leaf);
+        self.plink.insert(entry.path.to_string().into_bytes(), id);
+        Ok(false)
+    }
+
+    fn add_dir(&mut self, path: &TreePath, meta: &Meta) -> Result<bool, Stop> {
+        let (dir, name) = match self.place(path)? {
+            Place::Dir(dir) => return Ok(self.arena.set_meta(dir, meta)),
+            Place::Name(dir, name) => (dir, name),
+        };
+        if let Some(Child::Dir(there)) = self.arena.child(dir, name.as_bytes())? {
+            return Ok(self.arena.set_meta(there, meta));
+        }
+        let new = self.arena.new_dir(dir, meta.clone());
+        let again = self.put(Place::Name(dir, name), Child::Dir(new))?;
+        self.arena.set_meta(new, meta);
+        Ok(again)
+    }
+
+    fn add_link(&mut self, path: &TreePath, target: &TreePath) -> Result<bool, Stop> {
+        if let Some(leaf) = self.plink.get(target.to_string().as_bytes()) {
+            let leaf = Child::Leaf(*leaf);
+            let place = self.place(path)?;
+            return self.put(place, leaf);
+        }
+        let Some(from) = self.arena.find_parent(target, Missing::Tell)? else {
+            return stop(format!("a link to '{target}', which is not there"));
+        };
+        let child = match &from {
+            Place::Name(dir, name) => self.arena.child(*dir, name.as_bytes())?,
+            Place::Dir(dir) => Some(Child::Dir(*dir)),
+        };
+        let leaf = match child {
+            Some(leaf @ Child::Leaf(_)) => leaf,
+            Some(Child::Dir(_)) => return stop(format!("a link to the directory '{target}'")),
+            None => return stop(format!("a link to '{target}', which is not there")),
+        };
+        let place = self.place(path)?;
+        if place == from {
+            return stop("a link to itself");
+        }
+        if let Place::Name(dir, _) = from {
+            // Its other name changes too: it becomes one of several.
+            self.arena.touch(dir);
+        }
+        self.put(place, leaf)
+    }
+
+    fn place(&mut self, path: &TreePath) -> Result<Place, Stop> {
+        match self.arena.find_parent(path, Missing::Make)? {
+            Some(place) => Ok(place),
+            None => stop("its parent is not there"),
+        }
+    }
+
+    fn put(&mut self, place: Place, child: Child) -> Result<bool, Stop> {
+        match place {
+            Place::Name(dir, name) => Ok(self.arena.put(dir, name, child)),
+            Place::Dir(_) => stop("a directory is there, by way of '..' or the root"),
+        }
+    }
+}
+
+fn leaf_of(action: &Action, contents: &[ContentRef]) -> Result<Leaf, Stop> {
+    let (meta, kind) = match action {
+        Action::File(meta, payload) => (meta, Kind::File(content_of(payload, contents)?)),
+        Action::Symlink(meta, target) => (meta, Kind::Symlink(target.clone())),
+        Action::Char(meta, device) => (meta, Kind::Char(*device)),
+        Action::Block(meta, device) => (meta, Kind::Block(*device)),
+        Action::Fifo(meta) => (meta, Kind::Fifo),
+        Action::Dir(_) | Action::Link(_) | Action::Whiteout | Action::Opaque => {
+            return stop("no file of its own");
+        }
+    };
+    Ok(Leaf { kind, meta: meta.clone(), group: None })
+}
+
+fn content_of(payload: &Payload, contents: &[ContentRef]) -> Result<Content, Stop> {
+    let Some(ordinal) = payload.ordinal else { return Ok(Content::Empty) };
+    match contents.get(ordinal as usize) {
+        Some(content) if content.size == payload.size => Ok(Content::Object { id: content.id, size: content.size }),
+        _ => stop("its content is not the one that was stored"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,563 @@
+//! Owns the walk over a tar: headers and extension headers in, entries out, contents handed to the tape.
+
+use super::extended::{Extended, Globals, check_map, check_owner, decimal};
+use super::header::{BLOCK, Header};
+use super::tape::{Stored, Tape};
+use crate::entry::{self, Action, Entry, Payload};
+use crate::error::Error;
+use crate::limits::Limits;
+use crate::meta::{Meta, Mtime};
+use crate::path::{self, Step, TreePath};
+use crate::recipe::Piece;
+use crate::tree::{Device, TARGET_MAX};
+use crate::warning::{Warning, Warnings};
+
+/// Why a tar could not be read.
+#[derive(Debug)]
+pub(crate) enum TarError {
+    /// The tar is malformed or unsafe.
+    Refused {
+        /// Where its entry begins.
+        at: u64,
+        /// The entry's path, where that is known.
+        path: Option<String>,
+        /// What is wrong.
+        why: String,
+    },
+    /// What the tar comes from or goes to failed.
+    Tape(Error),
+}
+
+impl From<Error> for TarError {
+    fn from(e: Error) -> Self {
+        Self::Tape(e)
+    }
+}
+
+impl TarError {
+    /// Names the layer.
+    pub(crate) fn in_layer(self, layer: &str) -> Error {
+        match self {
+            Self::Refused { at, path, why } => {
+                let entry = path.map(|p| format!("'{p}' ")).unwrap_or_default();
+                Error::malformed("read the layer", layer, format!("entry {entry}at byte {at}: {why}"))
+            }
+            Self::Tape(e) => e,
+        }
+    }
+}
+
+/// Reads a whole layer.
+pub(crate) fn parse_layer(
+    tape: &mut dyn Tape,
+    limits: &Limits,
+    warnings: &mut Warnings,
+) -> Result<Vec<Entry>, TarError> {
+    let parser = Parser {
+        tape,
+        limits,
+        warnings,
+        entries: Vec::new(),
+        globals: Globals::default(),
+        extended: Extended::default(),
+        ordinal: 0,
+        content_bytes: 0,
+        entry_at: 0,
+        path: None,
+    };
+    parser.run()
+}
+
+struct Parser<'a> {
+    tape: &'a mut dyn Tape,
+    limits: &'a Limits,
+    warnings: &'a mut Warnings,
+    entries: Vec<Entry>,
+    globals: Globals,
+    extended: Extended,
+    /// How many contents came so far.
+    ordinal: u32,
+    content_bytes: u64,
+    /// Where the entry being read begins, and its path once it is known: for errors.
+    entry_at: u64,
+    path: Option<String>,
+}
+
+type Block = [u8; BLOCK];
+
+/// What a header says, numbers checked.
+struct Fields {
+    path: Vec<u8>,
+    kind: u8,
+    /// Bytes in the tar after the header.
+    stored: u64,
+    meta: Meta,
+}
+
+impl Parser<'_> {
+    fn run(mut self) -> Result<Vec<Entry>, TarError> {
+        let mut block = [0; BLOCK];
+        loop {
+            if self.extended.began.is_none() {
+                self.entry_at = self.tape.at();
+                self.path = None;
+            }
+            if !self.read_block(&mut block)? {
+                self.no_extension_waits()?;
+                return Ok(self.entries);
+            }
+            if Header(&block).is_end() {
+                self.no_extension_waits()?;
+                self.check_end()?;
+                return Ok(self.entries);
+            }
+            let sum = Header(&block).check_sum();
+            self.say(sum)?;
+            if self.entries.len() as u64 >= self.limits.entries {
+                return self.refuse(format!("over {} entries", self.limits.entries));
+            }
+            self.take_header(&block)?;
+        }
+    }
+
+    /// Reads a block; returns whether there was one.
+    fn read_block(&mut self, block: &mut Block) -> Result<bool, TarError> {
+        match self.tape.read(block)? {
+            0 => Ok(false),
+            BLOCK => Ok(true),
+            // A cut-off block of zeros still ends the tar.
+            got if block[..got].iter().all(|b| *b == 0) => Ok(false),
+            got => self.refuse(format!("the tar is cut off: {got} bytes of a header")),
+        }
+    }
+
+    fn no_extension_waits(&self) -> Result<(), TarError> {
+        match self.extended.began {
+            Some(_) => self.refuse("an extension header that no entry follows"),
+            None => Ok(()),
+        }
+    }
+
+    /// After one zero block only zeros may come in the next; what follows those is not part of the tree.
+    fn check_end(&mut self) -> Result<(), TarError> {
+        let mut block = [0; BLOCK];
+        let got = self.tape.read(&mut block)?;
+        if block[..got].iter().any(|b| *b != 0) {
+            return self.refuse("a zero block and then other bytes: two readers would see two tars");
+        }
+        while self.tape.skip(1 << 20)? > 0 {}
+        Ok(())
+    }
+
+    fn take_header(&mut self, block: &Block) -> Result<(), TarError> {
+        match Header(block).kind() {
+            kind @ (b'x' | b'X' | b'g' | b'L' | b'K') => self.take_extension(kind, block),
+            b'V' => {
+                // A volume label is no entry; what precedes it belongs to the entry after it.
+                let size = self.header_size(block)?;
+                self.skip_data(size)
+            }
+            _ => {
+                let extended = std::mem::take(&mut self.extended);
+                self.take_entry(block, &extended)
+            }
+        }
+    }
+
+    fn take_extension(&mut self, kind: u8, block: &Block) -> Result<(), TarError> {
+        let size = self.header_size(block)?;
+        if size > self.limits.extension_bytes {
+            return self.refuse(format!(
+                "an extension header of {size} bytes, over {}",
+                self.limits.extension_bytes
+            ));
+        }
+        let data = self.read_data(size)?;
+        if kind == b'g' {
+            let taken = self.globals.take(&data);
+            return self.say(taken);
+        }
+        self.extended.began.get_or_insert(self.entry_at);
+        let taken = match kind {
+            b'L' => self.extended.take_long_name(&data),
+            b'K' => self.extended.take_long_link(&data),
+            _ => self.extended.take_pax(&data, self.limits.sparse_pieces),
+        };
+        self.say(taken)
+    }
+
+    fn take_entry(&mut self, block: &Block, extended: &Extended) -> Result<(), TarError> {
+        let fields = self.fields(block, extended)?;
+        self.path = Some(path::escape(&fields.path));
+        if extended.repeated {
+            self.warn(Warning::RepeatedHeader);
+        }
+        if extended.long_name.is_some() && extended.pax.path.is_some() {
+            self.warn(Warning::LongNameAndPax);
+        }
+        if fields.path.is_empty() {
+            return self.refuse("empty name");
+        }
+        let parsed = TreePath::parse(&fields.path).map_err(|e| e.to_string());
+        let path = self.say(parsed)?;
+        match self.marker(&path)? {
+            Marker::None => self.take_plain(block, extended, fields, path),
+            Marker::Whiteout(path) => self.take_marker(fields, path, Action::Whiteout),
+            Marker::Opaque(path) => self.take_marker(fields, path, Action::Opaque),
+            Marker::Aufs => {
+                self.warn(Warning::AufsEntry);
+                self.skip_data(fields.stored)
+            }
+            Marker::Plink => {
+                self.warn(Warning::AufsEntry);
+                self.take_plain(block, extended, fields, path)
+            }
+        }
+    }
+
+    fn take_marker(&mut self, fields: Fields, path: TreePath, action: Action) -> Result<(), TarError> {
+        if fields.stored > 0 || !matches!(fields.kind, b'0' | 0 | b'7') {
+            self.warn(Warning::OddWhiteout);
+        }
+        self.push(path, action);
+        // Links and directories that claim data have none.
+        if matches!(fields.kind, b'1'..=b'6') { Ok(()) } else { self.skip_data(fields.stored) }
+    }
+
+    fn take_plain(
+        &mut self,
+        block: &Block,
+        extended: &Extended,
+        mut fields: Fields,
+        path: TreePath,
+    ) -> Result<(), TarError> {
+        let kind = self.settle_kind(&fields, &path)?;
+        if !matches!(kind, b'0' | b'S') && fields.stored > 0 {
+            return self.refuse(format!("an entry of type {} with {} bytes", char::from(kind), fields.stored));
+        }
+        let meta = std::mem::take(&mut fields.meta);
+        let action = match kind {
+            b'0' | b'S' => return self.take_file(block, extended, path, (fields.stored, meta)),
+            b'1' => Action::Link(self.link_target(block, extended)?),
+            b'2' => Action::Symlink(meta, self.symlink_target(block, extended)?),
+            b'3' => Action::Char(meta, self.device(block)?),
+            b'4' => Action::Block(meta, self.device(block)?),
+            b'5' => Action::Dir(meta),
+            _ => Action::Fifo(meta),
+        };
+        self.push(path, action);
+        Ok(())
+    }
+
+    /// Returns the type as one of 0 to 6 and S.
+    fn settle_kind(&mut self, fields: &Fields, path: &TreePath) -> Result<u8, TarError> {
+        let kind = match fields.kind {
+            b'0' | 0 if fields.path.ends_with(b"/") => {
+                if fields.stored > 0 {
+                    return self.refuse("a directory's name with a file's data");
+                }
+                if fields.kind == b'0' {
+                    self.warn(Warning::TrailingSlash);
+                }
+                b'5'
+            }
+            b'0' | 0 | b'7' => b'0',
+            kind @ (b'1'..=b'6' | b'S') => kind,
+            other => return self.refuse(format!("type '{}' is not known", other.escape_ascii())),
+        };
+        if path.0.is_empty() && kind != b'5' {
+            return self.refuse("the root of the image is no directory");
+        }
+        Ok(kind)
+    }
+
+    fn take_file(
+        &mut self,
+        block: &Block,
+        extended: &Extended,
+        path: TreePath,
+        (stored, meta): (u64, Meta),
+    ) -> Result<(), TarError> {
+        let sparse = self.sparse(block, extended, stored)?;
+        let (stored, size) = sparse.as_ref().map_or((stored, stored), |s| (s.stored, s.size));
+        self.content_bytes = self.content_bytes.saturating_add(size);
+        if self.content_bytes > self.limits.layer_bytes {
+            return self.refuse(format!("files of over {} bytes in one layer", self.limits.layer_bytes));
+        }
+        let ordinal = (size > 0).then_some(self.ordinal);
+        if ordinal.is_some() {
+            let pieces = sparse.as_ref().map(|s| s.pieces.as_slice());
+            if !self.tape.content(&Stored { stored, size, pieces, meta: &meta })? {
+                return self.refuse(format!("the tar is cut off within its {stored} bytes"));
+            }
+            let Some(next) = self.ordinal.checked_add(1) else { return self.refuse("too many files") };
+            self.ordinal = next;
+            self.pad(stored)?;
+        }
+        self.push(path, Action::File(meta, Payload { ordinal, size }));
+        Ok(())
+    }
+
+    /// Reads the numbers of a header, extension headers first.
+    fn fields(&mut self, block: &Block, extended: &Extended) -> Result<Fields, TarError> {
+        let header = Header(block);
+        let pax = &extended.pax;
+        let path = match (&pax.sparse.name, &pax.path, &extended.long_name) {
+            (Some(name), _, _) | (None, Some(name), _) | (None, None, Some(name)) => name.clone(),
+            (None, None, None) => header.path(),
+        };
+        self.path = Some(path::escape(&path));
+        let stored = match pax.size {
+            Some(size) => size,
+            None => self.header_size(block)?,
+        };
+        let (xattrs, conflict) = pax.xattrs();
+        if conflict {
+            self.warn(Warning::XattrConflict);
+        }
+        let meta = self.meta(&header, extended).map(|meta| Meta { xattrs, ..meta });
+        Ok(Fields { path, kind: header.kind(), stored, meta: self.say(meta)? })
+    }
+
+    fn meta(&self, header: &Header<'_>, extended: &Extended) -> Result<Meta, String> {
+        let pax = &extended.pax;
+        let uid = pax.uid.or(self.globals.uid).map_or_else(|| check_owner(header.uid()?), Ok)?;
+        let gid = pax.gid.or(self.globals.gid).map_or_else(|| check_owner(header.gid()?), Ok)?;
+        let mtime = pax.mtime.or(self.globals.mtime).map_or_else(|| header_time(header), Ok)?;
+        // Some tools put the file's type into the mode too.
+        let mode = u16::try_from(header.mode()? & i128::from(Meta::MODE_BITS)).unwrap_or_default();
+        Ok(Meta { mode, uid, gid, mtime, xattrs: crate::meta::Xattrs::new() })
+    }
+
+    fn header_size(&mut self, block: &Block) -> Result<u64, TarError> {
+        let size = Header(block).size().and_then(|size| {
+            let bounds = i128::from(self.limits.layer_bytes);
+            u64::try_from(size).ok().filter(|_| size <= bounds).ok_or(format!("a size of {size}"))
+        });
+        self.say(size)
+    }
+
+    fn link_target(&mut self, block: &Block, extended: &Extended) -> Result<TreePath, TarError> {
+        let target = self.raw_target(block, extended);
+        if target.is_empty() {
+            return self.refuse("a link to nothing");
+        }
+        let parsed = TreePath::parse(&target).map_err(|e| format!("its target: {e}"));
+        self.say(parsed)
+    }
+
+    fn symlink_target(&mut self, block: &Block, extended: &Extended) -> Result<Box<[u8]>, TarError> {
+        let target = self.raw_target(block, extended);
+        if target.is_empty() || target.len() > TARGET_MAX {
+            return self.refuse(format!("a symlink's target of {} bytes, expected 1 to {TARGET_MAX}", target.len()));
+        }
+        Ok(target.into())
+    }
+
+    fn raw_target(&self, block: &Block, extended: &Extended) -> Vec<u8> {
+        let long = extended.pax.linkpath.as_ref().or(extended.long_link.as_ref());
+        long.cloned().unwrap_or_else(|| Header(block).link().to_vec())
+    }
+
+    fn device(&mut self, block: &Block) -> Result<Device, TarError> {
+        let device = Header(block).device().and_then(|(major, minor)| {
+            let fit = |n: i128| u32::try_from(n).map_err(|_| format!("a device number of {n}"));
+            Ok(Device { major: fit(major)?, minor: fit(minor)? })
+        });
+        self.say(device)
+    }
+
+    fn skip_data(&mut self, size: u64) -> Result<(), TarError> {
+        if self.tape.skip(size)? < size {
+            return self.refuse(format!("the tar is cut off within its {size} bytes"));
+        }
+        self.pad(size)
+    }
+
+    /// Reads data of a bounded size, as it comes: a claimed size alone allocates nothing.
+    fn read_data(&mut self, size: u64) -> Result<Vec<u8>, TarError> {
+        let mut data = Vec::new();
+        let mut rest = size;
+        while rest > 0 {
+            let mut block = [0; BLOCK];
+            let want = rest.min(BLOCK as u64);
+            let got = self.tape.read(&mut block)? as u64;
+            if got < want {
+                return self.refuse("the tar is cut off within an extension header");
+            }
+            data.extend(block.iter().take(usize::try_from(want).unwrap_or(BLOCK)));
+            rest -= want;
+        }
+        Ok(data)
+    }
+
+    /// Passes over what fills up the last block. The very last entry may lack it.
+    fn pad(&mut self, size: u64) -> Result<(), TarError> {
+        let pad = size.wrapping_neg() % BLOCK as u64;
+        let got = self.tape.skip(pad)?;
+        if got < pad {
+            self.warn(Warning::MissingPadding);
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, path: TreePath, action: Action) {
+        self.entries.push(Entry { at: self.entry_at, path, action });
+    }
+
+    fn warn(&mut self, warning: Warning) {
+        let path = &self.path;
+        self.warnings.note(warning, || path.clone().unwrap_or_default());
+    }
+
+    fn refuse<T>(&self, why: impl Into<String>) -> Result<T, TarError> {
+        Err(TarError::Refused { at: self.entry_at, path: self.path.clone(), why: why.into() })
+    }
+
+    fn say<T>(&self, result: Result<T, String>) -> Result<T, TarError> {
+        result.or_else(|why| self.refuse(why))
+    }
+}
+
+fn header_time(header: &Header<'_>) -> Result<Mtime, String> {
+    let secs = header.mtime()?;
+    let secs = i64::try_from(secs).map_err(|_| format!("a time of {secs}"))?;
+    Ok(Mtime { secs, nanos: 0 })
+}
+
+/// What an entry's name makes of it (image-spec layer.md, "Whiteouts").
+enum Marker {
+    None,
+    Whiteout(TreePath),
+    Opaque(TreePath),
+    /// AUFS's own, of no use.
+    Aufs,
+    /// Below AUFS's folder of inodes: no part of the tree, but links may lead to it.
+    Plink,
+}
+
+impl Parser<'_> {
+    fn marker(&self, path: &TreePath) -> Result<Marker, TarError> {
+        let Some((last, parents)) = path.0.split_last() else { return Ok(Marker::None) };
+        if let Some(Step::Child(first)) = parents.first()
+            && first.as_bytes().starts_with(entry::AUFS)
+            && first.as_bytes() != entry::OPAQUE
+        {
+            return Ok(if first.as_bytes() == entry::PLINK { Marker::Plink } else { Marker::Aufs });
+        }
+        if parents.iter().any(|step| matches!(step, Step::Child(name) if entry::is_marker(name))) {
+            return self.refuse("a whiteout as a parent");
+        }
+        let Step::Child(name) = last else { return Ok(Marker::None) };
+        let Some(hidden) = name.as_bytes().strip_prefix(entry::WHITEOUT) else { return Ok(Marker::None) };
+        if name.as_bytes() == entry::OPAQUE {
+            return Ok(Marker::Opaque(TreePath(parents.to_vec())));
+        }
+        if name.as_bytes().starts_with(entry::AUFS) {
+            return Ok(Marker::Aufs);
+        }
+        let hidden = crate::path::Name::parse(hidden).map_err(|e| format!("a whiteout of no file: {e}"));
+        let mut steps = parents.to_vec();
+        steps.push(Step::Child(self.say(hidden)?));
+        Ok(Marker::Whiteout(TreePath(steps)))
+    }
+}
+
+/// A sparse file's layout.
+struct Sparse {
+    /// Bytes of data in the tar.
+    stored: u64,
+    /// Bytes of the file.
+    size: u64,
+    pieces: Vec<Piece>,
+}
+
+impl Parser<'_> {
+    /// Returns the layout of a sparse file of any of the four forms, or `None` for a plain one.
+    fn sparse(&mut self, block: &Block, extended: &Extended, stored: u64) -> Result<Option<Sparse>, TarError> {
+        let pax = &extended.pax.sparse;
+        let (size, raw, stored) = if Header(block).kind() == b'S' {
+            let (size, pieces) = self.gnu_sparse(block)?;
+            (size, pieces, stored)
+        } else if pax.is_used() {
+            let Some(size) = pax.real_size else { return self.refuse("a sparse file without its real size") };
+            match (pax.major, pax.minor) {
+                (Some(1), Some(0)) => {
+                    let (pieces, used) = self.sparse_map_in_data(stored)?;
+                    (size, pieces, stored - used)
+                }
+                (None | Some(0), None | Some(0 | 1)) => (size, pax.pieces.clone(), stored),
+                (major, minor) => {
+                    return self.refuse(format!("a sparse file of format {major:?}.{minor:?}"));
+                }
+            }
+        } else {
+            return Ok(None);
+        };
+        let pieces = self.say(check_map(&raw, size, stored))?;
+        Ok(Some(Sparse { stored, size, pieces }))
+    }
+
+    fn gnu_sparse(&mut self, block: &Block) -> Result<(u64, Vec<Piece>), TarError> {
+        let (real, mut part) = self.say(Header(block).gnu_sparse())?;
+        let real = self.say(u64::try_from(real).map_err(|_| format!("a real size of {real}")))?;
+        let mut pieces = std::mem::take(&mut part.pieces);
+        while part.more {
+            let mut block = [0; BLOCK];
+            if self.tape.read(&mut block)? < BLOCK {
+                return self.refuse("the tar is cut off within a sparse map");
+            }
+            part = self.say(Header(&block).gnu_sparse_more())?;
+            pieces.append(&mut part.pieces);
+            if pieces.len() as u64 > self.limits.sparse_pieces {
+                return self.refuse(format!("over {} pieces of a sparse file", self.limits.sparse_pieces));
+            }
+        }
+        Ok((real, pieces))
+    }
+
+    /// Reads the map that format 1.0 puts before the data; returns it and how many bytes it took.
+    fn sparse_map_in_data(&mut self, stored: u64) -> Result<(Vec<Piece>, u64), TarError> {
+        let mut map = MapInData { used: 0, stored, line: Vec::new(), block: [0; BLOCK], at: BLOCK };
+        let count = self.map_number(&mut map)?;
+        if count > self.limits.sparse_pieces {
+            return self.refuse(format!("over {} pieces of a sparse file", self.limits.sparse_pieces));
+        }
+        let mut pieces = Vec::new();
+        for _ in 0..count {
+            pieces.push(Piece { offset: self.map_number(&mut map)?, len: self.map_number(&mut map)? });
+        }
+        Ok((pieces, map.used))
+    }
+
+    fn map_number(&mut self, map: &mut MapInData) -> Result<u64, TarError> {
+        map.line.clear();
+        loop {
+            if map.at == BLOCK {
+                if map.used + BLOCK as u64 > map.stored || self.tape.read(&mut map.block)? < BLOCK {
+                    return self.refuse("a sparse map that is cut off");
+                }
+                map.used += BLOCK as u64;
+                map.at = 0;
+            }
+            let byte = map.block[map.at];
+            map.at += 1;
+            if byte == b'\n' {
+                return self.say(decimal(&map.line).map_err(|why| format!("sparse map: {why}")));
+            }
+            map.line.push(byte);
+            if map.line.len() > 20 {
+                return self.refuse("a sparse map with a number that is too long");
+            }
+        }
+    }
+}
+
+/// The map of sparse format 1.0, read block by block.
+struct MapInData {
+    used: u64,
+    stored: u64,
+    line: Vec<u8>,
+    block: Block,
+    at: usize,
+}

@@ -1,0 +1,31 @@
+//! Owns the limits on input: what one layer may ask for. Each has its flag on the command line.
+
+/// How much one layer may ask for before it is refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Entries in a layer.
+    pub entries: u64,
+    /// Bytes of a layer's tar, and of all its files with their holes filled in.
+    pub layer_bytes: u64,
+    /// Bytes of one PAX header or one long name.
+    pub extension_bytes: u64,
+    /// Pieces of one sparse file.
+    pub sparse_pieces: u64,
+    /// How many times larger than its blob a tar may be, once it is over `free_bytes`.
+    pub expansion: u64,
+    /// Bytes of a tar that `expansion` does not look at.
+    pub free_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            entries: 4 << 20,
+            layer_bytes: 64 << 30,
+            extension_bytes: 1 << 20,
+            sparse_pieces: 1 << 20,
+            expansion: 1000,
+            free_bytes: 64 << 20,
+        }
+    }
+}
