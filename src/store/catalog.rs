@@ -14,7 +14,7 @@ use redb::{
 use super::durable;
 use super::inodes::Given;
 use super::locks::{Lock, Mode, Wait};
-use crate::digest::{ChainId, ContentId, Digest, TreeId};
+use crate::digest::{ChainId, ContentId, DiffId, Digest, TreeId};
 use crate::error::{Cause, Error, Result, quoted};
 use crate::image::Image;
 use crate::tree::Node;
@@ -22,6 +22,8 @@ use crate::tree::Node;
 const NODES: TableDefinition<'_, [u8; 32], &[u8]> = TableDefinition::new("nodes");
 const IMAGES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("images");
 const CHAINS: TableDefinition<'_, &[u8], [u8; 32]> = TableDefinition::new("chains");
+const LAYERS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("layers");
+const LARGE: TableDefinition<'_, (u64, [u8; 32]), ()> = TableDefinition::new("large");
 const OBJECTS: TableDefinition<'_, [u8; 32], &[u8]> = TableDefinition::new("objects");
 
 /// How much of the file redb may hold in memory.
@@ -202,6 +204,24 @@ impl View {
         Ok(chains)
     }
 
+    /// Returns the diff_id that the blob of a layer was proved to have.
+    pub fn layer(&self, blob: &Digest) -> Result<Option<DiffId>> {
+        let table = self.say(self.transaction.open_table(LAYERS))?;
+        let row = self.say(table.get(key(blob).as_slice()))?;
+        Ok(row.and_then(|row| unkey(row.value())).map(DiffId))
+    }
+
+    /// Returns large contents of exactly this size, `most` of them at the most.
+    pub fn large(&self, size: u64, most: usize) -> Result<Vec<ContentId>> {
+        let table = self.say(self.transaction.open_table(LARGE))?;
+        let mut found = Vec::new();
+        for row in self.say(table.range((size, [0; 32])..=(size, [0xff; 32])))?.take(most) {
+            let (key, _) = self.say(row)?;
+            found.push(ContentId(key.value().1));
+        }
+        Ok(found)
+    }
+
     /// Returns how many tree nodes there are.
     pub fn node_count(&self) -> Result<u64> {
         let table = self.say(self.transaction.open_table(NODES))?;
@@ -271,6 +291,8 @@ impl Change<'_> {
         self.say(self.transaction.open_table(NODES))?;
         self.say(self.transaction.open_table(IMAGES))?;
         self.say(self.transaction.open_table(CHAINS))?;
+        self.say(self.transaction.open_table(LAYERS))?;
+        self.say(self.transaction.open_table(LARGE))?;
         self.say(self.transaction.open_table(OBJECTS))?;
         Ok(())
     }
@@ -298,10 +320,21 @@ impl Change<'_> {
         Ok(())
     }
 
+    /// Remembers which tar the blob of a layer was proved to hold.
+    pub fn put_layer(&self, blob: &Digest, layer: &DiffId) -> Result<()> {
+        let mut table = self.say(self.transaction.open_table(LAYERS))?;
+        self.say(table.insert(key(blob).as_slice(), key(&layer.0).as_slice()))?;
+        Ok(())
+    }
+
     /// Records what objects were given; sorted ones are written fastest.
     pub fn put_givens<'g>(&self, givens: impl Iterator<Item = (&'g ContentId, &'g Given)>) -> Result<()> {
         let mut table = self.say(self.transaction.open_table(OBJECTS))?;
+        let mut large = self.say(self.transaction.open_table(LARGE))?;
         for (id, given) in givens {
+            if given.stat.size >= super::objects::LARGE {
+                self.say(large.insert((given.stat.size, id.0), ()))?;
+            }
             self.say(table.insert(id.0, given.encode().as_slice()))?;
         }
         Ok(())
@@ -315,6 +348,10 @@ impl Change<'_> {
         self.say(images.retain(|id, _| unkey(id).is_some_and(|d| live.image(&d))))?;
         let mut chains = self.say(self.transaction.open_table(CHAINS))?;
         self.say(chains.retain(|id, _| unkey(id).is_some_and(|d| live.chain(&ChainId(d)))))?;
+        let mut layers = self.say(self.transaction.open_table(LAYERS))?;
+        self.say(layers.retain(|blob, _| unkey(blob).is_some_and(|d| live.layer(&d))))?;
+        let mut large = self.say(self.transaction.open_table(LARGE))?;
+        self.say(large.retain(|(_, id), ()| live.object(&ContentId(id))))?;
         let mut objects = self.say(self.transaction.open_table(OBJECTS))?;
         self.say(objects.retain(|id, _| live.object(&ContentId(id))))?;
         Ok(())
@@ -329,6 +366,8 @@ pub trait Live {
     fn image(&self, manifest: &Digest) -> bool;
     /// Whether a chain stays.
     fn chain(&self, chain: &ChainId) -> bool;
+    /// Whether what is known of a layer's blob stays.
+    fn layer(&self, blob: &Digest) -> bool;
     /// Whether an object's record stays.
     fn object(&self, id: &ContentId) -> bool;
 }

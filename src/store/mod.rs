@@ -28,7 +28,7 @@ use locks::{Lock, Wait};
 use names::Names;
 
 pub use objects::LargeObject;
-pub use recipes::{RecipeFile, RecipeSink};
+pub use recipes::{RecipeFile, RecipeSink, Segments};
 pub use writer::{BlobStage, Published, Writer};
 
 /// The `format` file: one line of version, one of each kind of feature flag. See `docs/format.md`, "Versions".

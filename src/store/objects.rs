@@ -42,11 +42,6 @@ impl Writer<'_> {
         })
     }
 
-    /// Makes known which large contents the store has, so that equal ones are recognised while they arrive.
-    pub fn know_large(&self, size: u64, id: ContentId) {
-        self.staged().large.entry(size).or_default().push(id);
-    }
-
     /// Gives a staged file its metadata and counts it in.
     fn stage_object(&self, file: &File, id: ContentId, size: u64, meta: &Meta) -> Result<()> {
         let meta = self.owners.apply_to_object(meta);
@@ -80,8 +75,11 @@ impl Writer<'_> {
     }
 
     fn first_candidate(&self, size: u64) -> Result<Sink> {
-        let ids: Vec<ContentId> =
-            self.staged().large.get(&size).map(|ids| ids.iter().take(CANDIDATES).copied().collect()).unwrap_or_default();
+        let staged = self.staged().large.get(&size).cloned().unwrap_or_default();
+        let mut ids: Vec<ContentId> = staged.into_iter().take(CANDIDATES).collect();
+        if ids.len() < CANDIDATES && self.store.has_catalog()? {
+            ids.extend(self.store.view(|view| view.large(size, CANDIDATES))?);
+        }
         let mut files = Vec::new();
         for id in ids {
             let staged = File::open(self.staged_object(&id));

@@ -1,0 +1,114 @@
+//! Owns merging an image's layers into its tree, from the longest stack of them that was merged before.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+
+use super::overlay::{LayerEntries, NodeSource, Overlay};
+use super::replay::replay;
+use crate::digest::{ChainId, DiffId, TreeId};
+use crate::entry::Entry;
+use crate::error::Result;
+use crate::recipe::ContentRef;
+use crate::store::RecipeFile;
+use crate::store::catalog::View;
+use crate::tree::Node;
+use crate::warning::Warnings;
+
+/// A layer's entries, as they were parsed.
+pub(super) type Parsed = (Vec<Entry>, Vec<ContentRef>);
+
+/// Merges layers into trees, and gathers what the catalog does not have yet.
+pub(super) struct Merger<'a> {
+    /// Opens the recipe of a layer.
+    recipe: &'a dyn Fn(&DiffId) -> Result<RecipeFile>,
+    view: Option<&'a View>,
+    parsed: HashMap<DiffId, Parsed>,
+    nodes: RefCell<BTreeMap<TreeId, Vec<u8>>>,
+    chains: BTreeMap<ChainId, TreeId>,
+    /// What the layers' order brought up.
+    pub(super) warnings: Warnings,
+}
+
+impl NodeSource for Merger<'_> {
+    fn node(&self, id: &TreeId) -> Result<Node> {
+        if let Some(bytes) = self.nodes.borrow().get(id)
+            && let Ok(node) = Node::decode(bytes)
+        {
+            return Ok(node);
+        }
+        match self.view {
+            Some(view) => view.node(id),
+            None => Err(crate::error::Error::damaged("merge", "the layers", format!("tree node {id} is missing"))),
+        }
+    }
+}
+
+impl<'a> Merger<'a> {
+    /// Begins with what `view` knows; `parsed` are layers that need no reading.
+    pub(super) fn new(
+        recipe: &'a dyn Fn(&DiffId) -> Result<RecipeFile>,
+        view: Option<&'a View>,
+        parsed: HashMap<DiffId, Parsed>,
+    ) -> Self {
+        let (nodes, chains) = (RefCell::default(), BTreeMap::new());
+        Self { recipe, view, parsed, nodes, chains, warnings: Warnings::default() }
+    }
+
+    /// Merges a stack of layers, bottom first.
+    pub(super) fn merge(&mut self, layers: &[DiffId]) -> Result<TreeId> {
+        let chains = ChainId::prefixes(layers);
+        let (done, lower) = self.longest_known(&chains)?;
+        let mut warnings = std::mem::take(&mut self.warnings);
+        let mut found: Vec<(ChainId, TreeId)> = Vec::new();
+        let mut overlay = Overlay::new(self, lower)?;
+        let mut root = lower;
+        for (layer, chain) in layers.iter().zip(&chains).skip(done) {
+            let replayed;
+            let (entries, contents) = match self.parsed.get(layer) {
+                Some(parsed) => parsed,
+                None => {
+                    replayed = replay(&(self.recipe)(layer)?)?;
+                    &replayed
+                }
+            };
+            let name = layer.to_string();
+            overlay.apply(&LayerEntries { name: &name, entries, contents }, &mut warnings)?;
+            let merged = overlay.finish()?;
+            self.nodes.borrow_mut().extend(merged.nodes);
+            found.push((*chain, merged.root));
+            root = Some(merged.root);
+        }
+        // An image without layers is an empty folder.
+        let root = match root {
+            Some(root) => root,
+            None => {
+                let merged = overlay.finish()?;
+                self.nodes.borrow_mut().extend(merged.nodes);
+                merged.root
+            }
+        };
+        self.chains.extend(found);
+        self.warnings = warnings;
+        Ok(root)
+    }
+
+    /// Finds how many of the lowest layers were merged before, and into what.
+    fn longest_known(&self, chains: &[ChainId]) -> Result<(usize, Option<TreeId>)> {
+        for (at, chain) in chains.iter().enumerate().rev() {
+            let known = match (self.chains.get(chain), self.view) {
+                (Some(root), _) => Some(*root),
+                (None, Some(view)) => view.chain(chain)?,
+                (None, None) => None,
+            };
+            if known.is_some() {
+                return Ok((at + 1, known));
+            }
+        }
+        Ok((0, None))
+    }
+
+    /// Returns the new nodes and chains.
+    pub(super) fn finish(self) -> (BTreeMap<TreeId, Vec<u8>>, BTreeMap<ChainId, TreeId>) {
+        (self.nodes.into_inner(), self.chains)
+    }
+}
