@@ -1,5 +1,17 @@
-//! Conversions: layouts and archives to records and back.
-pub(crate) mod overlay;
-pub(crate) mod tar;
+//! Conversions: layouts and archives to records, and records back to layouts and archives.
+
+mod archive;
+mod archive_writer;
+pub mod assemble;
+mod blob;
 mod disassemble;
+mod docker;
+mod gather;
+pub mod import;
+mod merge;
+mod overlay;
+pub mod rebuild;
+mod replay;
+pub mod source;
+mod tar;
 mod workers;

@@ -73,6 +73,10 @@ impl Catalog {
     /// Makes a new catalog with what `fill` puts in, at `staged`, then puts it in place.
     pub(crate) fn create(&self, staged: &Path, fill: impl FnOnce(&Change<'_>) -> Result<()>) -> Result<()> {
         let _lock = Lock::take(&self.lock, Mode::Exclusive, Wait::Forever)?;
+        if self.path.exists() {
+            // Another process was faster, and others may have added to its catalog since.
+            return Ok(());
+        }
         durable::remove(staged)?;
         let database = self.say(builder().create(staged))?;
         self.write(&database, |change| {

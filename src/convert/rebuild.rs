@@ -1,0 +1,100 @@
+//! Owns making the catalog anew from the files: names from `index.json`, trees from recipes, metadata from what the
+//! objects' files show.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::merge::Merger;
+use super::replay::replay;
+use crate::digest::{ContentId, DiffId};
+use crate::entry::Action;
+use crate::error::Result;
+use crate::image::{Image, ImageLayer};
+use crate::meta::Meta;
+use crate::store::Store;
+use crate::store::inodes::{Given, Owners, Stat};
+use crate::store::reach::{ImageDocs, Reach};
+use crate::watch::Watch;
+
+/// Makes the catalog where it is lost or torn; returns whether it had to.
+pub fn rebuild_if_lost(store: &Store, watch: &dyn Watch) -> Result<bool> {
+    if store.has_catalog()? {
+        return Ok(false);
+    }
+    let _reading = store.read()?;
+    watch.begin("rebuilding the catalog", None);
+    let reach = Reach::of_all(store)?;
+    let mut givens: BTreeMap<ContentId, Given> = BTreeMap::new();
+    for layer in store.recipes()? {
+        watch.check()?;
+        let (entries, contents) = replay(&store.recipe(&layer)?)?;
+        for entry in &entries {
+            if let Action::File(meta, payload) = &entry.action
+                && let Some(ordinal) = payload.ordinal
+                && let Some(content) = contents.get(ordinal as usize)
+            {
+                adopt(store, &mut givens, (content.id, content.size), meta)?;
+            }
+        }
+    }
+    let recipe = |layer: &DiffId| store.recipe(layer);
+    let mut merger = Merger::new(&recipe, None, HashMap::new());
+    let images = reach.images.values().map(|docs| record(docs, &mut merger)).collect::<Result<Vec<Image>>>()?;
+    let (nodes, chains) = merger.finish();
+    store.create_catalog(|change| {
+        change.put_nodes(nodes.iter().map(|(id, bytes)| (id, bytes.as_slice())))?;
+        change.put_givens(givens.iter())?;
+        chains.iter().try_for_each(|(chain, root)| change.put_chain(chain, root))?;
+        // A blob that is kept and that an image names was proved when it came in.
+        reach.layers.iter().try_for_each(|(blob, diff_id)| change.put_layer(blob, diff_id))?;
+        images.iter().try_for_each(|image| change.put_image(image))
+    })?;
+    watch.end();
+    Ok(true)
+}
+
+/// Returns the root of an image's tree as its recipes give it.
+pub fn root_from_recipes(store: &Store, layers: &[DiffId]) -> Result<crate::digest::TreeId> {
+    let recipe = |layer: &DiffId| store.recipe(layer);
+    Merger::new(&recipe, None, HashMap::new()).merge(layers)
+}
+
+fn record(docs: &ImageDocs, merger: &mut Merger<'_>) -> Result<Image> {
+    let layers = docs.layers().map(|(layer, diff_id)| ImageLayer {
+        blob: layer.digest,
+        size: layer.size,
+        diff_id: *diff_id,
+    });
+    Ok(Image {
+        manifest: docs.descriptor.digest,
+        config: docs.manifest.config.digest,
+        layers: layers.collect(),
+        root: merger.merge(&docs.config.diff_ids)?,
+        platform: docs.config.platform.clone(),
+        created: docs.config.created.clone(),
+    })
+}
+
+/// Finds which of the metadata that a content came with its object's file was given: the one that it shows.
+///
+/// Where it shows none of them it was changed; the first is taken then, and the difference will be noticed.
+fn adopt(
+    store: &Store,
+    givens: &mut BTreeMap<ContentId, Given>,
+    (id, size): (ContentId, u64),
+    meta: &Meta,
+) -> Result<()> {
+    let wanted = given(&id, size, meta);
+    let Some(seen) = store.stat_object(&id)?.map(|stat| Stat::seen(&stat)) else { return Ok(()) };
+    let fits = |given: &Given| seen.differences(&given.stat).is_empty();
+    match givens.get(&id) {
+        Some(before) if fits(before) || !fits(&wanted) => {}
+        _ => {
+            givens.insert(id, wanted);
+        }
+    }
+    Ok(())
+}
+
+fn given(id: &ContentId, size: u64, meta: &Meta) -> Given {
+    Given::new(id, size, &Owners::of_process().apply_to_object(meta))
+}
