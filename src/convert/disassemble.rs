@@ -304,8 +304,11 @@ impl Chunks {
     fn next(&mut self, most: u64, tar: &mut DigestHasher) -> &[u8] {
         if self.at == self.len {
             let Ok((chunk, len)) = self.arriving.recv() else { return &[] };
-            // A reader that has ended needs no chunk back.
-            self.used.send(std::mem::replace(&mut self.now, chunk)).ok();
+            let used = std::mem::replace(&mut self.now, chunk);
+            if !used.is_empty() {
+                // A reader that has ended needs no chunk back.
+                self.used.send(used).ok();
+            }
             (self.len, self.at) = (len, 0);
             tar.update(&self.now[..len]);
         }
