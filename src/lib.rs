@@ -1,5 +1,6 @@
 //! A local store for OCI images: every file once, root filesystems by hard links, every digest kept.
 
+pub mod cli;
 pub mod codec;
 pub mod compress;
 pub mod convert;

@@ -1,1 +1,85 @@
-//! The command line: the only code that prints.
+//! The command line: the only code that prints. One file a command; the contract is in `docs/cli.md`.
+
+mod args;
+mod checkout;
+mod completion;
+mod df;
+mod exists;
+mod export;
+mod fsck;
+mod gc;
+mod images;
+mod import;
+mod init;
+mod inspect;
+mod output;
+mod session;
+mod tag;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::error::{Cause, Error, Result};
+use args::{Cli, Command};
+use session::Session;
+
+/// The exit code of a call that makes no sense (sysexits.h, EX_USAGE).
+const USAGE: u8 = 64;
+
+/// Runs the program on the arguments of its process.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => return say_usage(&e),
+    };
+    raise_file_limit();
+    let session = Session::new(cli.global);
+    match run(&session, cli.command) {
+        Ok(code) => code,
+        Err(e) => ExitCode::from(say_error(&session, &e)),
+    }
+}
+
+fn run(session: &Session, command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Init => init::run(session),
+        Command::Import(args) => import::run(session, &args),
+        Command::Images(args) => images::run(session, &args),
+        Command::Tag(args) => tag::tag(session, &args),
+        Command::Untag(args) => tag::untag(session, &args),
+        Command::Exists(args) => return exists::run(session, &args),
+        Command::Inspect(args) => inspect::run(session, &args),
+        Command::Checkout(args) => checkout::run(session, &args),
+        Command::Export(args) => export::run(session, &args),
+        Command::Gc(args) => gc::run(session, &args),
+        Command::Fsck => return fsck::run(session),
+        Command::Df => df::run(session),
+        Command::Completion(args) => completion::completion(session, &args),
+        Command::Man(args) => completion::man(session, &args),
+    }?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Help and version are results; everything else that clap says is a wrong call.
+fn say_usage(e: &clap::Error) -> ExitCode {
+    // Where even this cannot be printed, the exit code still tells.
+    e.print().ok();
+    if e.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
+}
+
+fn say_error(session: &Session, e: &Error) -> u8 {
+    session.say(&format!("ocistore: {e}"));
+    match e.cause() {
+        Cause::Interrupted => session.interrupt_code(),
+        _ => e.exit_code(),
+    }
+}
+
+/// A deep tree holds a handle a level; what the hard limit allows costs nothing.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).ok();
+}

@@ -15,10 +15,21 @@ use crate::store::inodes::{Given, Owners, Stat};
 use crate::store::reach::{ImageDocs, Reach};
 use crate::watch::Watch;
 
-/// Makes the catalog where it is lost or torn; returns whether it had to.
-pub fn rebuild_if_lost(store: &Store, watch: &dyn Watch) -> Result<bool> {
+/// Whether a catalog had to be made anew.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rebuilt {
+    /// It was there.
+    No,
+    /// It was lost.
+    Yes,
+    /// The store is new and has nothing to put into one.
+    Fresh,
+}
+
+/// Makes the catalog where it is lost or torn.
+pub fn rebuild_if_lost(store: &Store, watch: &dyn Watch) -> Result<Rebuilt> {
     if store.has_catalog()? {
-        return Ok(false);
+        return Ok(Rebuilt::No);
     }
     let _reading = store.read()?;
     watch.begin("rebuilding the catalog", None);
@@ -49,7 +60,7 @@ pub fn rebuild_if_lost(store: &Store, watch: &dyn Watch) -> Result<bool> {
         images.iter().try_for_each(|image| change.put_image(image))
     })?;
     watch.end();
-    Ok(true)
+    Ok(if reach.documents.is_empty() && givens.is_empty() { Rebuilt::Fresh } else { Rebuilt::Yes })
 }
 
 /// Returns the root of an image's tree as its recipes give it.

@@ -4,6 +4,7 @@
 
 pub mod catalog;
 pub(crate) mod durable;
+pub mod find;
 pub mod inodes;
 pub mod locks;
 pub mod names;

@@ -1,0 +1,245 @@
+//! Owns what can be typed. Help texts are here and nowhere else.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A local store for OCI images: every file once, root filesystems by hard links, every digest kept.
+#[derive(Parser, Debug)]
+#[command(name = "ocistore", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(after_help = "Exit codes: 0 done, 1 failed or \"no\", 2 not there, 3 damage, 4 malformed input, \
+64 usage, 75 busy.\nREF: NAME[:TAG], NAME@DIGEST, a digest, or at least 6 of its first hex digits.")]
+pub(super) struct Cli {
+    #[command(flatten)]
+    pub(super) global: Global,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// Flags that every command takes.
+#[derive(Args, Debug)]
+pub(super) struct Global {
+    /// The store's folder [default: /var/lib/ocistore for root, else ~/.local/share/ocistore]
+    #[arg(long, global = true, value_name = "DIR", env = "OCISTORE_STORE", hide_env_values = true)]
+    pub(super) store: Option<PathBuf>,
+    /// Print the result as one JSON document
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    /// The same, as other tools spell it
+    #[arg(long, global = true, value_name = "FORMAT")]
+    pub(super) format: Option<Format>,
+    /// Print only the bare result: one digest or name a line
+    #[arg(short, long, global = true)]
+    pub(super) quiet: bool,
+    /// Show progress on stderr
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(super) progress: When,
+    /// Use colour
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(super) color: When,
+    /// How many threads [default: the cores there are]
+    #[arg(short, long, global = true, value_name = "N")]
+    pub(super) jobs: Option<std::num::NonZeroUsize>,
+    /// Fail with exit code 75 instead of waiting for another ocistore
+    #[arg(long, global = true)]
+    pub(super) no_wait: bool,
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Format {
+    Json,
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum When {
+    /// When stderr is a terminal
+    Auto,
+    /// Never
+    Never,
+    /// Always
+    Always,
+}
+
+#[derive(Subcommand, Debug)]
+pub(super) enum Command {
+    /// Make the store, if there is none
+    Init,
+    /// Take images in: OCI layouts, OCI archives, docker archives, or - for standard input
+    #[command(visible_alias = "load")]
+    Import(Import),
+    /// List images
+    #[command(visible_alias = "ls")]
+    Images(Images),
+    /// Give an image another name
+    Tag(Tag),
+    /// Take names away; space comes back with gc
+    #[command(visible_alias = "rm")]
+    Untag(Untag),
+    /// Exit with 0 if there is such an image, else with 1
+    Exists(Exists),
+    /// Show an image's documents
+    Inspect(Inspect),
+    /// Lay out an image's root filesystem, its files hard links into the store: for reading and deploying
+    Checkout(Checkout),
+    /// Write images to an OCI layout or archive, byte for byte as they came
+    #[command(visible_alias = "save")]
+    Export(Export),
+    /// Delete what no name needs
+    #[command(visible_alias = "prune")]
+    Gc(Gc),
+    /// Re-hash everything and name all damage
+    #[command(visible_alias = "verify")]
+    Fsck,
+    /// Show what the store holds and saves
+    #[command(visible_alias = "stats")]
+    Df,
+    /// Print a shell's completions
+    Completion(Completion),
+    /// Print the man page
+    Man(Man),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Import {
+    /// oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF], a path, or -
+    #[arg(required_unless_present = "layout", value_name = "SRC")]
+    pub(super) sources: Vec<String>,
+    /// An OCI layout whose path contains a colon
+    #[arg(long, value_name = "DIR", conflicts_with = "sources")]
+    pub(super) layout: Option<PathBuf>,
+    /// The image to take from --layout
+    #[arg(long = "ref", value_name = "NAME", requires = "layout")]
+    pub(super) reference: Option<String>,
+    /// What to call the source's only image
+    #[arg(long, value_name = "NAME")]
+    pub(super) name: Option<String>,
+    /// Whether compressed layer blobs are kept, for byte-identical export
+    #[arg(long, value_name = "WHAT", default_value = "keep")]
+    pub(super) blobs: Blobs,
+    /// Treat warnings as errors
+    #[arg(long)]
+    pub(super) strict: bool,
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Blobs {
+    /// Keep them
+    Keep,
+    /// Keep files and recipes only: export makes the same tars, compressed anew
+    Drop,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Images {
+    /// Show full digests
+    #[arg(long)]
+    pub(super) digests: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Tag {
+    /// The image
+    #[arg(value_name = "REF")]
+    pub(super) reference: String,
+    /// Its new name
+    #[arg(value_name = "NEW")]
+    pub(super) new: String,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Untag {
+    /// The names
+    #[arg(required = true, value_name = "NAME")]
+    pub(super) names: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Exists {
+    /// The image
+    #[arg(value_name = "REF")]
+    pub(super) reference: String,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Inspect {
+    /// The image
+    #[arg(value_name = "REF")]
+    pub(super) reference: String,
+    /// Print the stored bytes of the manifest or index
+    #[arg(long, conflicts_with = "config")]
+    pub(super) raw: bool,
+    /// Print the stored bytes of the config
+    #[arg(long)]
+    pub(super) config: bool,
+    /// Which image of an index: OS/ARCH[/VARIANT]
+    #[arg(long, value_name = "PLATFORM")]
+    pub(super) platform: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Checkout {
+    /// The image
+    #[arg(value_name = "REF")]
+    pub(super) reference: String,
+    /// Where to; must not exist or be an empty folder
+    #[arg(value_name = "DIR")]
+    pub(super) target: PathBuf,
+    /// How files get there
+    #[arg(long, value_name = "HOW", default_value = "hardlink")]
+    pub(super) link: Link,
+    /// Only this folder of the image
+    #[arg(long, value_name = "SUB")]
+    pub(super) path: Option<std::ffi::OsString>,
+    /// Which image of an index: OS/ARCH[/VARIANT] [default: this machine's]
+    #[arg(long, value_name = "PLATFORM")]
+    pub(super) platform: Option<String>,
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Link {
+    /// Links into the store: writing to a file there writes into the store
+    Hardlink,
+    /// Copies that share their blocks, on file systems that can
+    Reflink,
+    /// Copies
+    Copy,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Export {
+    /// The images, then oci:DIR[:REF], oci-archive:FILE[:REF] or a folder
+    #[arg(required = true, num_args = 2.., value_names = ["REF", "DST"])]
+    pub(super) references_and_destination: Vec<String>,
+    /// Call images there by their full names, not only by their tags
+    #[arg(long)]
+    pub(super) full_names: bool,
+    /// Compress layers anew; their digests change
+    #[arg(long, value_name = "HOW")]
+    pub(super) recompress: Option<Compress>,
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Compress {
+    Gzip,
+    Zstd,
+    None,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Gc {
+    /// Only tell what would be deleted
+    #[arg(long)]
+    pub(super) dry_run: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Completion {
+    /// The shell
+    pub(super) shell: clap_complete::Shell,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Man {
+    /// The command whose page it is; all of ocistore without one
+    pub(super) command: Option<String>,
+}

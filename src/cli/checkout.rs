@@ -1,0 +1,76 @@
+//! `checkout`: lays out a root filesystem.
+
+use std::os::unix::ffi::OsStrExt as _;
+
+use serde_json::json;
+
+use super::args::{self, Checkout};
+use super::output::{self, Output};
+use super::session::Session;
+use crate::error::{Error, Result};
+use crate::path::TreePath;
+use crate::rootfs::checkout::{LinkMode, Options, checkout};
+use crate::rootfs::report::Report;
+use crate::store::find::host_platform;
+
+pub(super) fn run(session: &Session, args: &Checkout) -> Result<()> {
+    let store = session.open()?;
+    let writer = store.write()?;
+    let platform = args.platform.clone().unwrap_or_else(host_platform);
+    let found = store.find_image(&args.reference, &platform)?;
+    let image = store.image(&found)?;
+    session.watch().begin("checking out", None);
+    let report = checkout(&writer, &image.root, &args.target, &options(session, args)?, session.watch());
+    session.watch().end();
+    let report = report?;
+    say(session, &report);
+    let target = args.target.display().to_string();
+    Output {
+        text: text(&report),
+        json: json!({"digest": found.digest.to_string(), "target": target, "report": report}),
+        quiet: vec![found.digest.to_string()],
+    }
+    .print(session)
+}
+
+fn options(session: &Session, args: &Checkout) -> Result<Options> {
+    let sub = args.path.as_ref().map(|sub| {
+        TreePath::parse(sub.as_bytes())
+            .map_err(|e| Error::usage("check out", sub.to_string_lossy(), e.to_string()))
+    });
+    Ok(Options {
+        link: match args.link {
+            args::Link::Hardlink => LinkMode::Hardlink,
+            args::Link::Reflink => LinkMode::Reflink,
+            args::Link::Copy => LinkMode::Copy,
+        },
+        jobs: std::num::NonZeroUsize::new(session.jobs()),
+        sub: sub.transpose()?,
+        ..Options::default()
+    })
+}
+
+fn say(session: &Session, report: &Report) {
+    for (warning, seen) in &report.warnings {
+        let more = if seen.count > 1 { format!(" (and {} more)", seen.count - 1) } else { String::new() };
+        session.say(&format!("ocistore: warning: {}{more}: {}", seen.first, warning.text()));
+    }
+}
+
+fn text(report: &Report) -> String {
+    let mut lines = String::new();
+    for (how, count) in
+        [("linked", report.linked), ("reflinked", report.reflinked), ("copied", report.copied)]
+    {
+        if count.files > 0 {
+            lines += &format!("{how:<10} {:>8} files  {}\n", count.files, output::bytes(count.bytes));
+        }
+    }
+    for (reason, count) in &report.reasons {
+        lines += &format!("           {count:>8} not as asked: {}\n", reason.text());
+    }
+    let Report { empty, names, directories, symlinks, other, .. } = report;
+    lines + &format!(
+        "made       {directories:>8} folders  {symlinks} symlinks, {empty} empty files, {names} more names, {other} other\n"
+    )
+}

@@ -1,0 +1,1 @@
+//! `images`: lists what has a name.

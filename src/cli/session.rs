@@ -1,0 +1,94 @@
+//! Owns one run of the program: its store, its streams, its watch.
+
+use std::path::PathBuf;
+
+use super::args::{Format, Global};
+use super::output::Style;
+use super::terminal::Terminal;
+use crate::convert::rebuild;
+use crate::error::{Error, Result};
+use crate::store::Store;
+use crate::store::locks::Wait;
+use crate::watch::Watch;
+
+pub(super) struct Session {
+    global: Global,
+    terminal: Terminal,
+}
+
+impl Session {
+    pub(super) fn new(global: Global) -> Self {
+        let terminal = Terminal::new(global.progress);
+        Self { global, terminal }
+    }
+
+    /// Opens the store, which must be there; a lost catalog is made again.
+    pub(super) fn open(&self) -> Result<Store> {
+        self.ready(Store::open(&self.root()?, self.wait())?)
+    }
+
+    /// Opens the store, or makes it.
+    pub(super) fn open_or_make(&self) -> Result<Store> {
+        self.ready(Store::create(&self.root()?, self.wait())?)
+    }
+
+    fn ready(&self, store: Store) -> Result<Store> {
+        if rebuild::rebuild_if_lost(&store, self.watch())? == rebuild::Rebuilt::Yes {
+            self.say("ocistore: note: the catalog was missing and has been made again from the files");
+        }
+        Ok(store)
+    }
+
+    fn root(&self) -> Result<PathBuf> {
+        if let Some(store) = &self.global.store {
+            return Ok(store.clone());
+        }
+        if rustix::process::geteuid().is_root() {
+            return Ok(PathBuf::from("/var/lib/ocistore"));
+        }
+        let set = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        set("XDG_DATA_HOME")
+            .or_else(|| set("HOME").map(|home| home.join(".local/share")))
+            .map(|data| data.join("ocistore"))
+            .ok_or_else(|| Error::usage("find", "the store", "HOME is not set").hint("name it with --store DIR"))
+    }
+
+    fn wait(&self) -> Wait {
+        if self.global.no_wait { Wait::Never } else { Wait::Forever }
+    }
+
+    pub(super) fn jobs(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+        self.global.jobs.map_or_else(cores, std::num::NonZeroUsize::get)
+    }
+
+    pub(super) fn style(&self) -> Style {
+        if self.global.json || self.global.format == Some(Format::Json) {
+            Style::Json
+        } else if self.global.quiet {
+            Style::Quiet
+        } else {
+            Style::Text
+        }
+    }
+
+    pub(super) fn watch(&self) -> &dyn Watch {
+        &self.terminal
+    }
+
+    /// Says something that is no result.
+    pub(super) fn say(&self, line: &str) {
+        self.terminal.say(line);
+    }
+
+    /// Says something that is no result, unless only results are wanted.
+    pub(super) fn note(&self, line: &str) {
+        if !self.global.quiet {
+            self.say(line);
+        }
+    }
+
+    pub(super) fn interrupt_code(&self) -> u8 {
+        self.terminal.interrupt_code()
+    }
+}

@@ -1,0 +1,5 @@
+//! The `ocistore` program.
+
+fn main() -> std::process::ExitCode {
+    ocistore::cli::main()
+}
