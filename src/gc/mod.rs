@@ -1,1 +1,21 @@
-//! Collecting what nothing names.
+//! Sweeps what nothing names any more: marks from names through documents, layers and recipes to contents,
+//! plans what is dead, and deletes it top-down. The invariants, and the test of each, are in `docs/gc.md`.
+//!
+//! ```text
+//! names ─► documents ─► layers ─► recipes ─► contents        mark
+//! objects/ inodes/ blobs/ layers/  less what is marked        plan: a dry run ends here
+//! rows ─► blobs ─► recipes ─► objects and inodes              sweep
+//! ```
+//!
+//! A plan holds the collector's lock from the mark to the end of the sweep.
+
+mod mark;
+mod plan;
+mod report;
+mod sweep;
+
+pub use plan::{Plan, plan};
+pub use report::{Report, Size, Tally};
+
+#[cfg(test)]
+mod tests;

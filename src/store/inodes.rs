@@ -231,6 +231,22 @@ pub fn get_xattr(path: &std::path::Path, name: &[u8]) -> std::io::Result<Option<
     xattr::get(path, OsStr::from_bytes(name))
 }
 
+/// Returns every attribute of an open file; none where its file system knows no attributes.
+pub fn read_xattrs(file: &File) -> std::io::Result<crate::meta::Xattrs> {
+    let names = match file.list_xattr() {
+        Err(e) if e.raw_os_error() == Some(rustix::io::Errno::NOTSUP.raw_os_error()) => return Ok([].into()),
+        other => other?,
+    };
+    let mut xattrs = crate::meta::Xattrs::new();
+    for name in names {
+        // One that went away between the two calls is as if it had not been there.
+        if let Some(value) = file.get_xattr(&name)? {
+            xattrs.insert(name.as_bytes().into(), value.into());
+        }
+    }
+    Ok(xattrs)
+}
+
 /// Returns the object id of a content, unless it is empty.
 pub fn object_of(content: Content) -> Option<(ContentId, u64)> {
     match content {

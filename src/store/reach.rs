@@ -23,6 +23,28 @@ pub struct Reach {
     pub blobs: BTreeMap<Digest, Descriptor>,
     /// The blobs of images' layers, which may be regenerated instead of kept, by what they hold.
     pub layers: BTreeMap<Digest, DiffId>,
+    /// What was followed already, and as what: one digest may be a layer here and a manifest there.
+    followed: BTreeSet<(Digest, Role)>,
+}
+
+/// What a descriptor's media type makes of a blob, as far as following it goes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Role {
+    Index,
+    Manifest,
+    Leaf,
+    Unknown,
+}
+
+impl Role {
+    fn of(descriptor: &Descriptor) -> Self {
+        match descriptor.media() {
+            Media::Index => Self::Index,
+            Media::Manifest => Self::Manifest,
+            Media::Config | Media::Layer(_) => Self::Leaf,
+            Media::Other => Self::Unknown,
+        }
+    }
 }
 
 /// An image's documents, read.
@@ -69,20 +91,21 @@ impl Reach {
 
     /// Returns the layers that are reached.
     pub fn diff_ids(&self) -> BTreeSet<DiffId> {
-        self.layers.values().copied().collect()
+        self.images.values().flat_map(|image| image.config.diff_ids.iter().copied()).collect()
     }
 
     fn follow(&mut self, store: &Store, descriptor: &Descriptor, depth: usize) -> Result<()> {
-        if self.has(&descriptor.digest) {
+        let role = Role::of(descriptor);
+        if !self.followed.insert((descriptor.digest, role)) {
             return Ok(());
         }
         if depth > DEPTH_MAX {
             return Err(Error::damaged("follow", descriptor.digest, format!("indexes nest over {DEPTH_MAX} deep")));
         }
-        match descriptor.media() {
-            Media::Index | Media::Manifest => self.follow_document(store, descriptor, depth),
-            Media::Config | Media::Layer(_) => self.keep(store, descriptor),
-            Media::Other => self.follow_unknown(store, descriptor, depth),
+        match role {
+            Role::Index | Role::Manifest => self.follow_document(store, descriptor, depth),
+            Role::Leaf => self.keep(store, descriptor),
+            Role::Unknown => self.follow_unknown(store, descriptor, depth),
         }
     }
 
@@ -92,10 +115,18 @@ impl Reach {
             .map_err(|e| Error::damaged("follow", descriptor.digest, e.to_string()))?;
         self.documents.insert(descriptor.digest, (descriptor.clone(), document.clone()));
         match document {
-            Document::Index(children) => children.iter().try_for_each(|c| self.follow(store, c, depth + 1)),
-            Document::Manifest(manifest) => self.follow_manifest(store, descriptor, manifest, depth),
-            Document::Unknown(children) => self.follow_present(store, &children, depth),
+            Document::Index(children) => children.iter().try_for_each(|c| self.follow(store, c, depth + 1))?,
+            Document::Manifest(manifest) => self.follow_manifest(store, descriptor, manifest, depth)?,
+            Document::Unknown(children) => self.follow_present(store, &children, depth)?,
         }
+        self.follow_rest(store, &bytes, depth)
+    }
+
+    /// Every descriptor found in a document is an edge: an index's subject, and fields of a later image-spec.
+    fn follow_rest(&mut self, store: &Store, bytes: &[u8], depth: usize) -> Result<()> {
+        let mut rest = wire::strict_json(bytes).map(|v| wire::descriptors_in(&v)).unwrap_or_default();
+        rest.retain(|child| !self.has(&child.digest));
+        self.follow_present(store, &rest, depth)
     }
 
     fn follow_manifest(
@@ -164,7 +195,7 @@ impl Reach {
         let mut waiting = self.possible_referrers(store)?;
         loop {
             let (live, rest): (Vec<_>, Vec<_>) =
-                waiting.into_iter().partition(|(_, subject)| self.documents.contains_key(subject));
+                waiting.into_iter().partition(|(_, subject)| self.has(subject));
             if live.is_empty() {
                 return Ok(());
             }

@@ -1,5 +1,9 @@
 //! Owns looking at what is there: the names in a store's folders.
 
+pub(crate) mod present;
+#[cfg(test)]
+pub(crate) mod sample;
+
 use std::fs;
 use std::path::Path;
 
