@@ -2,6 +2,7 @@
 
 mod archive;
 mod archive_writer;
+pub mod assemble;
 mod blob;
 mod docker;
 pub mod source;
