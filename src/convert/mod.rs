@@ -5,4 +5,5 @@ mod archive_writer;
 pub mod assemble;
 mod blob;
 mod docker;
+pub mod export;
 pub mod source;
