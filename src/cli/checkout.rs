@@ -9,8 +9,7 @@ use super::output::{self, Output};
 use super::session::Session;
 use crate::error::{Error, Result};
 use crate::path::TreePath;
-use crate::rootfs::checkout::{LinkMode, Options, checkout};
-use crate::rootfs::report::Report;
+use crate::rootfs::{LinkMode, Options, Report, checkout};
 use crate::store::find::host_platform;
 
 pub(super) fn run(session: &Session, args: &Checkout) -> Result<()> {

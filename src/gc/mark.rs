@@ -133,6 +133,10 @@ impl Live for Marks {
             .is_none_or(|rows| rows.chains.contains(chain))
     }
 
+    fn layer(&self, blob: &Digest) -> bool {
+        self.reach.layers.contains_key(blob)
+    }
+
     fn object(&self, id: &ContentId) -> bool {
         self.contents.contains(id)
     }

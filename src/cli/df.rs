@@ -1,0 +1,2 @@
+//! `df`
+pub(super) fn run(_: &super::session::Session) -> crate::Result<()> { Ok(()) }
