@@ -11,6 +11,7 @@ mod objects;
 mod paths;
 pub mod reach;
 mod recipes;
+pub(crate) mod variants;
 pub mod verify;
 mod writer;
 
