@@ -1,1 +1,21 @@
 //! Root filesystems: a tree to a folder of the host.
+
+mod checkout;
+#[cfg(test)]
+mod fixture;
+mod groups;
+mod host;
+mod link;
+mod plan;
+mod planner;
+mod prepare;
+mod probe;
+mod report;
+mod sub;
+mod tally;
+mod target;
+#[cfg(test)]
+mod tests;
+
+pub use checkout::{Flush, LinkMode, Options, Strictness, checkout};
+pub use report::{Count, Occurrences, Reason, Report, Warning};

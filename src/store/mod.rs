@@ -12,6 +12,7 @@ mod objects;
 mod paths;
 pub mod reach;
 mod recipes;
+pub(crate) mod variants;
 pub mod verify;
 mod writer;
 

@@ -1,0 +1,354 @@
+//! Owns laying out a merged tree as a directory of the host, all of it or nothing.
+
+use std::num::NonZeroUsize;
+use std::ops::Range;
+use std::os::fd::AsFd as _;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use rayon::prelude::*;
+use rustix::io::Errno;
+
+use super::host;
+use super::link::{Maker, With as _};
+use super::plan::Plan;
+use super::planner::{Linking, Planner};
+use super::prepare;
+use super::probe::Probe;
+use super::report::{Reason, Report};
+use super::sub;
+use super::tally::Tally;
+use super::target::Staging;
+use crate::digest::TreeId;
+use crate::error::{Context, Error, Result};
+use crate::path::TreePath;
+use crate::store::Writer;
+use crate::store::inodes::Owners;
+use crate::store::variants::Sharing;
+use crate::watch::Watch;
+
+/// How a checkout's files relate to the store's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum LinkMode {
+    /// They are the store's own inodes, to be read only; what cannot be linked is reflinked, else copied.
+    #[default]
+    Hardlink,
+    /// They are inodes of their own that share their bytes until one is written to; else copied.
+    Reflink,
+    /// They are copies.
+    Copy,
+}
+
+/// What to do where the host cannot hold what the image has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Strictness {
+    /// Say so in the report.
+    #[default]
+    Report,
+    /// Fail, and leave nothing behind.
+    Refuse,
+}
+
+/// Whether a checkout is on the disk before it is in its place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Flush {
+    /// After a power cut the target is whole or as it was before.
+    #[default]
+    Whole,
+    /// Nothing is promised: for directories that do not outlive the machine's uptime anyway.
+    Never,
+}
+
+/// How to check out.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How files relate to the store's.
+    pub link: LinkMode,
+    /// Whose they are.
+    pub owners: Owners,
+    /// How many threads at the most; as many as there are cores where it is not said.
+    pub jobs: Option<NonZeroUsize>,
+    /// The part of the tree that is wanted. A directory becomes the target itself; anything else becomes the one
+    /// entry of the target, which has the metadata of its directory then.
+    pub sub: Option<TreePath>,
+    /// What to do about what the host cannot hold.
+    pub strictness: Strictness,
+    /// Whether to wait for the disk.
+    pub flush: Flush,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            link: LinkMode::default(),
+            owners: Owners::of_process(),
+            jobs: None,
+            sub: None,
+            strictness: Strictness::default(),
+            flush: Flush::default(),
+        }
+    }
+}
+
+/// How many leaves of one directory a thread makes in one go.
+const BATCH: u32 = 512;
+
+/// Lays out the tree `root` as the directory `target`, which must be empty or not there yet.
+///
+/// It is made beside the target and renamed into place at the end; where anything fails, the target is as it was.
+/// Files that differ from what the store was given are an error of [`crate::error::Cause::Damaged`]. Publishes
+/// whatever waits in `writer`, which therefore should be this checkout's own.
+pub fn checkout(
+    writer: &Writer<'_>,
+    root: &TreeId,
+    target: &Path,
+    options: &Options,
+    watch: &dyn Watch,
+) -> Result<Report> {
+    let run = || {
+        let staging = Staging::beside(writer.store(), target)?;
+        let checkout = Checkout {
+            writer,
+            options,
+            watch,
+            staging: &staging,
+        };
+        let done = checkout
+            .lay_out(root)
+            .and_then(|report| staging.put_in_place().map(|()| report));
+        done.map_err(|failure| match staging.discard() {
+            Ok(()) => failure,
+            Err(left) => failure.hint(left.to_string()),
+        })
+    };
+    let Some(jobs) = options.jobs else {
+        return run();
+    };
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(jobs.get())
+        .build();
+    let pool =
+        pool.map_err(|e| Error::failed("start", format!("{jobs} threads"), e.to_string()))?;
+    pool.install(run)
+}
+
+#[derive(Clone, Copy)]
+struct Checkout<'a> {
+    writer: &'a Writer<'a>,
+    options: &'a Options,
+    watch: &'a dyn Watch,
+    staging: &'a Staging,
+}
+
+impl Checkout<'_> {
+    fn lay_out(&self, root: &TreeId) -> Result<Report> {
+        let Self {
+            writer,
+            options,
+            watch,
+            staging,
+        } = *self;
+        let mut tally = Tally::default();
+        let mut plan = self.plan(root, &mut tally)?;
+        watch.check()?;
+        prepare::prove_objects(writer, &mut plan, watch, &mut tally)?;
+        let plan = plan;
+        let holds = prepare::make_variants(writer, &plan, watch, &mut tally)?;
+        tally.check_harm(&plan, writer.store())?;
+        let sharing = match options.link {
+            LinkMode::Hardlink | LinkMode::Reflink => Sharing::reflinks(),
+            LinkMode::Copy => Sharing::none(),
+        };
+        let copied_because = (options.link == LinkMode::Reflink).then_some(Reason::NoReflink);
+        let root = staging.root();
+        let maker = Maker {
+            writer,
+            plan: &plan,
+            root,
+            holds: &holds,
+            sharing: &sharing,
+            copied_because,
+            watch,
+        };
+        watch.begin("checking out", Some(plan.bytes));
+        let filled = fill(&maker, &mut tally);
+        watch.end();
+        filled?;
+        self.finish(&maker, tally)
+    }
+
+    fn plan(&self, root: &TreeId, tally: &mut Tally) -> Result<Plan> {
+        let Self {
+            writer,
+            options,
+            watch: _,
+            staging,
+        } = *self;
+        let linking = match options.link {
+            LinkMode::Hardlink => self.linking()?,
+            LinkMode::Reflink | LinkMode::Copy => Linking::Never(None),
+        };
+        let probe = Probe::new(staging.root())?;
+        writer.store().view(|view| {
+            let nodes = view.nodes()?;
+            let start = sub::start(&nodes, root, options.sub.as_ref())?;
+            let planner = Planner {
+                nodes,
+                givens: view.givens()?,
+                owners: options.owners,
+                linking,
+                probe,
+            };
+            planner.plan(start, tally)
+        })
+    }
+
+    /// Tries whether files of the store can be linked to at all, with one that every store has.
+    fn linking(&self) -> Result<Linking> {
+        const NAME: &[u8] = b"link";
+        let (folder, root) = (self.writer.store().folder().as_fd(), self.staging.root());
+        match host::link((folder, b"format"), (root, NAME)) {
+            Ok(()) => {
+                host::unlink(root, NAME).context("remove a file from", "the new directory")?;
+                Ok(Linking::Allowed)
+            }
+            Err(Errno::XDEV) => Ok(Linking::Never(Some(Reason::OtherFilesystem))),
+            Err(Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP) => {
+                Ok(Linking::Never(Some(Reason::LinkRefused)))
+            }
+            // Every file has a limit of its own.
+            Err(Errno::MLINK) => Ok(Linking::Allowed),
+            Err(e) => Err(e).context("link to", "the store's file 'format'"),
+        }
+    }
+
+    fn finish(&self, maker: &Maker<'_>, mut tally: Tally) -> Result<Report> {
+        tally.check_harm(maker.plan, self.writer.store())?;
+        prepare::finish_dirs(maker, &mut tally)?;
+        let refuse = self.options.strictness == Strictness::Refuse && !tally.is_clean();
+        let report = tally.into_report(maker.plan);
+        if let (true, Some((warning, there))) = (refuse, report.warnings.first_key_value()) {
+            let why = format!(
+                "{} at {} ({} in all)",
+                warning.text(),
+                there.first,
+                there.count
+            );
+            return Err(Error::failed("check out", "all that the image has", why)
+                .hint("run it as root or on another file system, or without --strict"));
+        }
+        match self.options.flush {
+            Flush::Whole => prepare::flush(maker)?,
+            Flush::Never => {}
+        }
+        self.watch.check()?;
+        Ok(report)
+    }
+}
+
+/// Makes everything but the directories' metadata.
+fn fill(maker: &Maker<'_>, tally: &mut Tally) -> Result<()> {
+    let walk = Walk {
+        maker,
+        stop: AtomicBool::new(false),
+        state: Mutex::default(),
+    };
+    rayon::scope(|scope| walk.enter(scope, 0));
+    let State {
+        tally: made,
+        failure,
+    } = walk
+        .state
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
+    if let Some(failure) = failure {
+        return Err(failure);
+    }
+    tally.merge(made);
+    tally.check_harm(maker.plan, maker.writer.store())?;
+    let full = std::mem::take(&mut tally.full);
+    prepare::replace_full(maker, full, tally)?;
+    tally.check_harm(maker.plan, maker.writer.store())?;
+    let joined = maker.plan.groups.par_iter().map(|group| maker.join(group));
+    for part in joined.collect::<Result<Vec<_>>>()? {
+        tally.merge(part);
+    }
+    Ok(())
+}
+
+/// The way through the directories, side by side; each is opened by its path when its turn comes, so that no more
+/// handles are open than there are threads.
+struct Walk<'a> {
+    maker: &'a Maker<'a>,
+    stop: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    tally: Tally,
+    failure: Option<Error>,
+}
+
+impl Walk<'_> {
+    fn enter<'s>(&'s self, scope: &rayon::Scope<'s>, dir: u32) {
+        self.guard(|| self.make_dir(scope, dir));
+    }
+
+    /// Runs one step unless another failed before.
+    fn guard(&self, step: impl FnOnce() -> Result<Tally>) {
+        if self.stop.load(Ordering::Relaxed) {
+            return;
+        }
+        let done = self.maker.watch.check().and_then(|()| step());
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match done {
+            Ok(part) => state.tally.merge(part),
+            Err(failure) => {
+                self.stop.store(true, Ordering::Relaxed);
+                state.failure.get_or_insert(failure);
+            }
+        }
+    }
+
+    /// Makes what is in a directory, which is there; its subdirectories' own content is left to whoever is free.
+    fn make_dir<'s>(&'s self, scope: &rayon::Scope<'s>, dir: u32) -> Result<Tally> {
+        let here = &self.maker.plan.dirs[dir as usize];
+        let open = self.maker.open(dir)?;
+        for child in here.children.clone() {
+            let name = &self.maker.plan.dirs[child as usize].name;
+            host::make_dir(open.as_fd(), name)
+                .with(|| self.maker.plan.show_dir(child), "make the directory")?;
+            scope.spawn(move |scope| self.enter(scope, child));
+        }
+        let Range { start, end } = here.leaves;
+        let until = |begin: u32| end.min(begin.saturating_add(BATCH));
+        let mut begin = until(start);
+        while begin < end {
+            let batch = begin..until(begin);
+            begin = batch.end;
+            scope.spawn(move |_| {
+                self.guard(|| self.make_leaves(self.maker.open(dir)?.as_fd(), batch));
+            });
+        }
+        self.make_leaves(open.as_fd(), start..until(start))
+    }
+
+    fn make_leaves(&self, at: std::os::fd::BorrowedFd<'_>, leaves: Range<u32>) -> Result<Tally> {
+        let mut tally = Tally::default();
+        for leaf in leaves {
+            self.maker.make_leaf(at, leaf, &mut tally)?;
+        }
+        let Report {
+            linked,
+            reflinked,
+            copied,
+            ..
+        } = &tally.report;
+        self.maker
+            .watch
+            .advance(linked.bytes + reflinked.bytes + copied.bytes);
+        Ok(tally)
+    }
+}

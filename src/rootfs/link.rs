@@ -1,0 +1,309 @@
+//! Owns making one leaf: a link to an inode of the store where that is allowed, else a file of its own.
+//! What a file comes from is looked at every time, and never handed out where it is not as it was left.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use rustix::fs::FileType;
+use rustix::io::Errno;
+
+use super::host;
+use super::plan::{Make, Object, Plan};
+use super::report::{Reason, Warning};
+use super::tally::{Harm, Harmed, Tally};
+use crate::error::{Context, Result};
+use crate::store::Writer;
+use crate::store::inodes::{self, Stat};
+use crate::store::variants::{Filled, Sharing, Source};
+use crate::tree::Device;
+use crate::watch::Watch;
+
+/// What is said of a device that could not be made.
+pub(super) const NO_DEVICE: &str = "it takes root to make it";
+
+/// A name that is to be made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place<'a> {
+    /// The directory it is in.
+    pub(super) at: BorrowedFd<'a>,
+    /// The name: the leaf's own, or another of its link group.
+    pub(super) name: &'a [u8],
+    /// The leaf it is for.
+    pub(super) leaf: u32,
+}
+
+/// What all threads of a checkout need.
+#[derive(Clone, Copy)]
+pub(super) struct Maker<'a> {
+    pub(super) writer: &'a Writer<'a>,
+    pub(super) plan: &'a Plan,
+    /// The directory that everything goes below.
+    pub(super) root: BorrowedFd<'a>,
+    /// For each variant, whether the host can hold it.
+    pub(super) holds: &'a [bool],
+    pub(super) sharing: &'a Sharing,
+    /// Why a copy is not what was asked for, where no copies were asked for.
+    pub(super) copied_because: Option<Reason>,
+    pub(super) watch: &'a dyn Watch,
+}
+
+impl Maker<'_> {
+    /// Opens a directory of the plan.
+    pub(super) fn open(&self, dir: u32) -> Result<std::os::fd::OwnedFd> {
+        let path = self.plan.dir_path(dir);
+        host::open_dir(self.root, &path).with(|| self.plan.show_dir(dir), "open the directory")
+    }
+
+    /// Makes a leaf under its own name in its directory `at`.
+    pub(super) fn make_leaf(&self, at: BorrowedFd<'_>, leaf: u32, tally: &mut Tally) -> Result<()> {
+        self.make(
+            Place {
+                at,
+                name: self.plan.leaf(leaf).name.as_bytes(),
+                leaf,
+            },
+            tally,
+        )
+    }
+
+    /// Makes a leaf.
+    pub(super) fn make(&self, place: Place<'_>, tally: &mut Tally) -> Result<()> {
+        let store = self.writer.store();
+        match &self.plan.leaf(place.leaf).make {
+            Make::Empty => self.make_empty(place, tally),
+            Make::Object(object) => {
+                let path = store.object_path(&self.plan.object(*object).id);
+                self.link(place, (*object, &path), tally)
+            }
+            Make::Variant(variant) => {
+                let there = &self.plan.variants[*variant as usize];
+                if !self.holds[*variant as usize] {
+                    return self.make_private(
+                        place,
+                        there.object,
+                        Some(Reason::XattrRefused),
+                        tally,
+                    );
+                }
+                self.link(place, (there.object, &store.inode_path(&there.id)), tally)
+            }
+            Make::Private(object, why) => self.make_private(place, *object, *why, tally),
+            Make::Symlink(target) => {
+                let done = host::make_symlink(place.at, place.name, target);
+                done.with(|| self.show(place), "make the symlink")?;
+                tally.report.symlinks += 1;
+                self.give_unopened(place, FileType::Symlink, tally)
+            }
+            Make::Node(kind, device) => self.make_node(place, *kind, *device, tally),
+        }
+    }
+
+    fn show(&self, place: Place<'_>) -> String {
+        self.plan.show_leaf(place.leaf)
+    }
+
+    fn make_node(
+        &self,
+        place: Place<'_>,
+        kind: FileType,
+        device: Device,
+        tally: &mut Tally,
+    ) -> Result<()> {
+        match host::make_node(place.at, place.name, kind, device) {
+            // Without the right to, as an ordinary user or in a sandbox.
+            Err(Errno::PERM) if kind != FileType::Fifo => {
+                let spot = self.plan.spot_of(place.leaf);
+                tally.warn(Warning::DeviceSkipped, spot, || NO_DEVICE.to_owned());
+                return Ok(());
+            }
+            other => other.with(|| self.show(place), "make the device")?,
+        }
+        tally.report.other += 1;
+        self.give_unopened(place, kind, tally)
+    }
+
+    fn give_unopened(&self, place: Place<'_>, kind: FileType, tally: &mut Tally) -> Result<()> {
+        let meta = &self.plan.leaf(place.leaf).meta;
+        let refused = host::give_unopened(place.at, place.name, meta, kind)
+            .with(|| self.show(place), "set the metadata of")?;
+        tally.refused(&refused, self.plan.spot_of(place.leaf));
+        Ok(())
+    }
+
+    /// Links a leaf to an inode of the store, then looks at what it got: nothing can slip in between that way.
+    fn link(
+        &self,
+        place: Place<'_>,
+        (object, from): (u32, &Path),
+        tally: &mut Tally,
+    ) -> Result<()> {
+        let Place { at, name, leaf } = place;
+        let folder = self.writer.store().folder().as_fd();
+        match host::link((folder, from.as_os_str().as_bytes()), (at, name)) {
+            Ok(()) => {}
+            Err(Errno::MLINK) => {
+                tally.full.push(leaf);
+                return Ok(());
+            }
+            Err(Errno::XDEV) => {
+                return self.make_private(place, object, Some(Reason::OtherFilesystem), tally);
+            }
+            Err(Errno::PERM | Errno::ACCESS) => {
+                return self.make_private(place, object, Some(Reason::LinkRefused), tally);
+            }
+            Err(Errno::NOENT) => {
+                tally.harmed.push(Harmed {
+                    leaf,
+                    harm: Harm::Missing,
+                });
+                return Ok(());
+            }
+            Err(e) => return Err(e).with(|| self.show(place), "link"),
+        }
+        let stat = host::stat(at, name).with(|| self.show(place), "look at")?;
+        let size = self.plan.object(object).size;
+        let differs =
+            Stat::seen(&stat).differences(&Stat::wanted(size, &self.plan.leaf(leaf).meta));
+        if differs.is_empty() {
+            tally.report.linked.add(size);
+        } else {
+            let below = from.display().to_string();
+            tally.harmed.push(Harmed {
+                leaf,
+                harm: self.plan.harm_of_link(leaf, differs, below),
+            });
+        }
+        Ok(())
+    }
+
+    fn make_empty(&self, place: Place<'_>, tally: &mut Tally) -> Result<()> {
+        let done = host::make_file(place.at, place.name).map_err(std::io::Error::from);
+        let refused = done.and_then(|file| inodes::give(&file, &self.plan.leaf(place.leaf).meta));
+        let refused = refused.with(|| self.show(place), "make the file")?;
+        tally.refused(&refused, self.plan.spot_of(place.leaf));
+        tally.report.empty += 1;
+        Ok(())
+    }
+
+    /// Makes a leaf a file of its own, for the reason `why` it is no link, where one was asked for.
+    pub(super) fn make_private(
+        &self,
+        place: Place<'_>,
+        object: u32,
+        why: Option<Reason>,
+        tally: &mut Tally,
+    ) -> Result<()> {
+        let leaf = place.leaf;
+        let object = self.plan.object(object);
+        // An object that nobody vouches for was read, and that failed, which is noted already.
+        let Some(stat) = object.stat() else {
+            return Ok(());
+        };
+        let file =
+            host::make_file(place.at, place.name).with(|| self.show(place), "make the file")?;
+        let source = Source {
+            id: &object.id,
+            stat: &stat,
+        };
+        let filled =
+            self.writer
+                .store()
+                .fill_from_object(source, &file, self.sharing, self.watch)?;
+        let reason = match filled {
+            Filled::Reflinked => {
+                tally.report.reflinked.add(object.size);
+                why
+            }
+            Filled::Copied => {
+                tally.report.copied.add(object.size);
+                why.or(self.copied_because)
+            }
+            unusable @ (Filled::Changed(_) | Filled::Missing) => {
+                tally
+                    .harmed
+                    .extend(Harm::of(unusable).map(|harm| Harmed { leaf, harm }));
+                return Ok(());
+            }
+        };
+        if let Some(reason) = reason {
+            tally.reason(reason);
+        }
+        let refused = inodes::give(&file, &self.plan.leaf(leaf).meta);
+        let refused = refused.with(|| self.show(place), "set the metadata of")?;
+        tally.refused(&refused, self.plan.spot_of(leaf));
+        Ok(())
+    }
+}
+
+impl Harm {
+    /// Returns what is wrong with an object that could not be copied.
+    pub(super) fn of(filled: Filled) -> Option<Self> {
+        match filled {
+            Filled::Reflinked | Filled::Copied => None,
+            Filled::Changed(differs) => Some(Self::Object(differs)),
+            Filled::Missing => Some(Self::Missing),
+        }
+    }
+}
+
+impl Plan {
+    /// Returns the number of the object that a leaf has its bytes from.
+    pub(super) fn object_at(&self, leaf: u32) -> Option<u32> {
+        match self.leaf(leaf).make {
+            Make::Object(object) | Make::Private(object, _) => Some(object),
+            Make::Variant(variant) => Some(self.variants[variant as usize].object),
+            Make::Empty | Make::Symlink(_) | Make::Node(..) => None,
+        }
+    }
+
+    /// Returns the object that a leaf has its bytes from.
+    pub(super) fn object_of(&self, leaf: u32) -> Option<&Object> {
+        self.object_at(leaf).map(|object| self.object(object))
+    }
+
+    /// Returns what is wrong where a link led to a file that differs.
+    pub(super) fn harm_of_link(
+        &self,
+        leaf: u32,
+        differs: Vec<&'static str>,
+        below: String,
+    ) -> Harm {
+        match self.leaf(leaf).make {
+            Make::Variant(_) => Harm::Variant(differs, below),
+            Make::Object(_)
+            | Make::Private(..)
+            | Make::Empty
+            | Make::Symlink(_)
+            | Make::Node(..) => Harm::Object(differs),
+        }
+    }
+
+    /// Returns a leaf's path in the image, quoted.
+    pub(super) fn show_leaf(&self, leaf: u32) -> String {
+        format!("'{}'", self.show(self.spot_of(leaf)))
+    }
+
+    /// Returns a directory's path in the image, quoted.
+    pub(super) fn show_dir(&self, dir: u32) -> String {
+        format!("'{}'", self.show(super::tally::Spot { dir, leaf: None }))
+    }
+}
+
+/// Names the object of a failed call only where it failed: naming one of 40,000 is work.
+pub(super) trait With<T> {
+    /// Turns a system error into the crate's.
+    fn with(self, object: impl FnOnce() -> String, act: &'static str) -> Result<T>;
+}
+
+impl<T, E> With<T> for std::result::Result<T, E>
+where
+    Self: Context<T>,
+{
+    fn with(self, object: impl FnOnce() -> String, act: &'static str) -> Result<T> {
+        if self.is_ok() {
+            return self.context(act, "");
+        }
+        self.context(act, object())
+    }
+}

@@ -1,0 +1,347 @@
+//! Owns turning a merged tree into a plan.
+//!
+//! All that depends on order is decided here, in tree order (level by level, then by name), so that two checkouts
+//! of a tree are the same whatever the threads do.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+
+use rayon::prelude::*;
+use rustix::fs::FileType;
+
+use super::plan::{Dir, Group, Known, Leaf, Make, Object, Plan, Variant};
+use super::probe::Probe;
+use super::report::Reason;
+use super::tally::{Spot, Tally};
+use crate::digest::{ContentId, InodeId, LinkGroup, TreeId};
+use crate::error::{Error, Result};
+use crate::meta::Meta;
+use crate::path::Name;
+use crate::store::catalog::{Givens, Nodes};
+use crate::store::inodes::{self, Given, Owners, RefusedXattr};
+use crate::tree::{Content, Device, Item, Kind, Leaf as TreeLeaf};
+
+/// Where a plan begins.
+#[derive(Debug)]
+pub(super) struct Start {
+    /// The directory that becomes the root.
+    pub(super) id: TreeId,
+    /// The one name of it that is wanted, or all.
+    pub(super) only: Option<Name>,
+    /// Where it is in the image.
+    pub(super) base: Vec<u8>,
+}
+
+/// Whether files can be links into the store.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Linking {
+    /// They can.
+    Allowed,
+    /// They cannot, or are not to; the reason where links were asked for.
+    Never(Option<Reason>),
+}
+
+/// What a plan is made with.
+pub(super) struct Planner<'a> {
+    /// The tree.
+    pub(super) nodes: Nodes<'a>,
+    /// What objects were given.
+    pub(super) givens: Givens<'a>,
+    /// Whose the files are to be.
+    pub(super) owners: Owners,
+    /// Whether to link.
+    pub(super) linking: Linking,
+    /// What attributes the host takes.
+    pub(super) probe: Probe,
+}
+
+impl Planner<'_> {
+    /// Returns the plan of the tree at `start`; what the host is known to refuse is noted in `tally`.
+    pub(super) fn plan(&self, start: Start, tally: &mut Tally) -> Result<Plan> {
+        let Start { id, only, base } = start;
+        let mut layout = Layout::new(self.linking, base);
+        let mut ids = vec![id];
+        let mut level = 0..1;
+        while !level.is_empty() {
+            let read = ids[level.clone()].par_iter().map(|id| self.read(id));
+            let mut read: Vec<Read> = read.collect::<Result<_>>()?;
+            if let (0, Some(only)) = (level.start, &only) {
+                read[0].dirs.retain(|(name, _)| name == only);
+                read[0].leaves.retain(|(name, _)| name == only);
+            }
+            for (dir, read) in level.clone().zip(read) {
+                layout.place(dir, read, &mut ids, tally)?;
+            }
+            layout.plan.levels.push(level.clone());
+            level = level.end..ids.len();
+        }
+        Ok(layout.finish())
+    }
+
+    /// Reads one directory: all that does not depend on order, so that it can be done side by side.
+    fn read(&self, id: &TreeId) -> Result<Read> {
+        let node = self.nodes.get(id)?;
+        let (mut dirs, mut leaves) = (Vec::new(), Vec::with_capacity(node.entries.len()));
+        for (name, item) in node.entries {
+            match item {
+                Item::Dir(subtree) => dirs.push((name, subtree.id)),
+                Item::Leaf(leaf) => leaves.push((name, self.read_leaf(leaf)?)),
+            }
+        }
+        Ok(Read {
+            meta: self.host_meta(&node.meta),
+            dirs,
+            leaves,
+        })
+    }
+
+    fn read_leaf(&self, leaf: TreeLeaf) -> Result<ReadLeaf> {
+        let TreeLeaf { kind, meta, group } = leaf;
+        let meta = self.host_meta(&meta);
+        let (mut wanted, mut given) = (None, None);
+        if let Kind::File(Content::Object { id, size }) = &kind {
+            // A record of another size is of no use: the object is read before it is used then.
+            given = self
+                .givens
+                .get(id)?
+                .filter(|given| given.stat.size == *size);
+            if matches!(self.linking, Linking::Allowed) {
+                wanted = Some(inodes::inode_id(id, &meta.meta));
+            }
+        }
+        Ok(ReadLeaf {
+            kind,
+            meta,
+            group,
+            wanted,
+            given,
+        })
+    }
+
+    /// Returns metadata as this host can have it.
+    fn host_meta(&self, meta: &Meta) -> HostMeta {
+        let mut meta = self.owners.apply(meta);
+        let mut refused = Vec::new();
+        meta.xattrs.retain(|name, value| {
+            if !inodes::is_settable(name) {
+                return false;
+            }
+            let why = self.probe.refuses(name, value);
+            let taken = why.is_none();
+            refused.extend(why.map(|why| RefusedXattr {
+                name: name.clone(),
+                why,
+            }));
+            taken
+        });
+        HostMeta { meta, refused }
+    }
+}
+
+/// A directory as it was read.
+struct Read {
+    meta: HostMeta,
+    dirs: Vec<(Name, TreeId)>,
+    leaves: Vec<(Name, ReadLeaf)>,
+}
+
+/// Metadata without what the host refuses, and that.
+struct HostMeta {
+    meta: Meta,
+    refused: Vec<RefusedXattr>,
+}
+
+struct ReadLeaf {
+    kind: Kind,
+    meta: HostMeta,
+    group: Option<LinkGroup>,
+    /// The inode that a link has to lead to.
+    wanted: Option<InodeId>,
+    given: Option<Given>,
+}
+
+/// A plan while it grows, in tree order.
+struct Layout {
+    plan: Plan,
+    linking: Linking,
+    objects: HashMap<ContentId, u32>,
+    used: HashSet<InodeId>,
+    groups: HashMap<LinkGroup, Group>,
+}
+
+impl Layout {
+    fn new(linking: Linking, base: Vec<u8>) -> Self {
+        let plan = Plan {
+            dirs: vec![Dir::default()],
+            base,
+            ..Plan::default()
+        };
+        Self {
+            plan,
+            linking,
+            objects: HashMap::new(),
+            used: HashSet::new(),
+            groups: HashMap::new(),
+        }
+    }
+
+    fn place(
+        &mut self,
+        dir: usize,
+        read: Read,
+        ids: &mut Vec<TreeId>,
+        tally: &mut Tally,
+    ) -> Result<()> {
+        let Read {
+            meta: HostMeta { meta, refused },
+            dirs,
+            leaves,
+        } = read;
+        let parent = index(dir)?;
+        tally.refused(
+            &refused,
+            Spot {
+                dir: parent,
+                leaf: None,
+            },
+        );
+        let (child, leaf) = (index(self.plan.dirs.len())?, index(self.plan.leaves.len())?);
+        for (name, id) in dirs {
+            ids.push(id);
+            self.plan.dirs.push(Dir {
+                parent,
+                name: name.as_bytes().into(),
+                ..Dir::default()
+            });
+        }
+        for (name, leaf) in leaves {
+            self.place_leaf(parent, name, leaf, tally)?;
+        }
+        let (children, leaves) = (
+            child..index(self.plan.dirs.len())?,
+            leaf..index(self.plan.leaves.len())?,
+        );
+        let here = &mut self.plan.dirs[dir];
+        (here.meta, here.children, here.leaves) = (meta, children, leaves);
+        Ok(())
+    }
+
+    fn place_leaf(
+        &mut self,
+        dir: u32,
+        name: Name,
+        leaf: ReadLeaf,
+        tally: &mut Tally,
+    ) -> Result<()> {
+        let ReadLeaf {
+            kind,
+            meta: HostMeta { meta, refused },
+            group,
+            wanted,
+            given,
+        } = leaf;
+        let at = index(self.plan.leaves.len())?;
+        if let Some(group) = group {
+            match self.groups.entry(group) {
+                Entry::Occupied(mut there) => {
+                    there.get_mut().names.push((dir, name));
+                    return Ok(());
+                }
+                Entry::Vacant(free) => {
+                    free.insert(Group {
+                        first: at,
+                        names: Vec::new(),
+                    });
+                }
+            }
+        }
+        tally.refused(
+            &refused,
+            Spot {
+                dir,
+                leaf: Some(at),
+            },
+        );
+        let make = match kind {
+            Kind::File(Content::Empty) => Make::Empty,
+            Kind::File(Content::Object { id, size }) => self.choose((id, size), given, wanted)?,
+            Kind::Symlink(target) => Make::Symlink(target),
+            Kind::Char(device) => Make::Node(FileType::CharacterDevice, device),
+            Kind::Block(device) => Make::Node(FileType::BlockDevice, device),
+            Kind::Fifo => Make::Node(FileType::Fifo, Device { major: 0, minor: 0 }),
+        };
+        self.plan.leaves.push(Leaf {
+            dir,
+            name,
+            meta,
+            make,
+        });
+        Ok(())
+    }
+
+    /// Chooses what a file is made from; the first in tree order to want an inode gets the link.
+    fn choose(
+        &mut self,
+        (id, size): (ContentId, u64),
+        given: Option<Given>,
+        wanted: Option<InodeId>,
+    ) -> Result<Make> {
+        self.plan.bytes += size;
+        let object = self.object(id, size, given)?;
+        let wanted = match (self.linking, wanted) {
+            (Linking::Allowed, Some(wanted)) => wanted,
+            (Linking::Allowed, None) => return Ok(Make::Private(object, None)),
+            (Linking::Never(why), _) => return Ok(Make::Private(object, why)),
+        };
+        if !self.used.insert(wanted) {
+            return Ok(Make::Private(object, Some(Reason::InodeUsed)));
+        }
+        if given.is_some_and(|given| given.inode == wanted) {
+            return Ok(Make::Object(object));
+        }
+        let variant = index(self.plan.variants.len())?;
+        let leaf = index(self.plan.leaves.len())?;
+        self.plan.variants.push(Variant {
+            id: wanted,
+            object,
+            leaf,
+        });
+        Ok(Make::Variant(variant))
+    }
+
+    fn object(&mut self, id: ContentId, size: u64, given: Option<Given>) -> Result<u32> {
+        let next = index(self.plan.objects.len())?;
+        Ok(*self.objects.entry(id).or_insert_with(|| {
+            let known = given.map_or(Known::Unproved, Known::Given);
+            self.plan.objects.push(Object { id, size, known });
+            next
+        }))
+    }
+
+    fn finish(self) -> Plan {
+        let Self {
+            mut plan,
+            linking: _,
+            objects: _,
+            used: _,
+            groups,
+        } = self;
+        plan.groups = groups
+            .into_values()
+            .filter(|group| !group.names.is_empty())
+            .collect();
+        plan.groups.sort_unstable_by_key(|group| group.first);
+        plan
+    }
+}
+
+/// Returns a position as plans hold it.
+fn index(at: usize) -> Result<u32> {
+    u32::try_from(at).map_err(|_| {
+        Error::failed(
+            "check out",
+            "the tree",
+            format!("it has more than {} entries", u32::MAX),
+        )
+    })
+}

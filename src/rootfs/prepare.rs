@@ -1,0 +1,200 @@
+//! Owns what has to be in the store before files can be linked or copied: objects that somebody vouches for,
+//! inodes with the wanted metadata, and fresh ones for those that have as many links as they can have.
+
+use rayon::prelude::*;
+
+use super::link::{Maker, Place};
+use super::plan::{Known, Make, Object, Plan, Variant};
+use super::report::Reason;
+use super::tally::{Harm, Harmed, Tally};
+use crate::error::{Context, Result};
+use crate::store::Writer;
+use crate::store::variants::{Restaged, Sharing, Source};
+use crate::watch::Watch;
+
+/// Reads the objects whose record is missing: a catalog can lose rows to a crash, and bytes are what counts.
+pub(super) fn prove_objects(
+    writer: &Writer<'_>,
+    plan: &mut Plan,
+    watch: &dyn Watch,
+    tally: &mut Tally,
+) -> Result<()> {
+    let mut unproved: Vec<&mut Object> = plan
+        .objects
+        .iter_mut()
+        .filter(|object| matches!(object.known, Known::Unproved))
+        .collect();
+    if unproved.is_empty() {
+        return Ok(());
+    }
+    unproved.par_iter_mut().try_for_each(|object| {
+        let stat = writer.store().prove_object(&object.id, watch)?;
+        if let Some(stat) = stat.filter(|stat| stat.size == object.size) {
+            object.known = Known::Proved(stat);
+        }
+        watch.check()
+    })?;
+    for leaf in 0..u32::try_from(plan.leaves.len()).unwrap_or(u32::MAX) {
+        if plan
+            .object_of(leaf)
+            .is_some_and(|object| matches!(object.known, Known::Unproved))
+        {
+            tally.harmed.push(Harmed {
+                leaf,
+                harm: Harm::Bytes,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Makes the inodes that are wanted and not there yet; returns for each whether the host can hold it.
+pub(super) fn make_variants(
+    writer: &Writer<'_>,
+    plan: &Plan,
+    watch: &dyn Watch,
+    tally: &mut Tally,
+) -> Result<Vec<bool>> {
+    let sharing = Sharing::reflinks();
+    let made = plan.variants.par_iter().map(|variant| {
+        watch.check()?;
+        if writer.store().stat_inode(&variant.id)?.is_some() {
+            return Ok(None);
+        }
+        stage_variant(writer, plan, variant, (&sharing, watch)).map(Some)
+    });
+    let made: Vec<Option<Restaged>> = made.collect::<Result<_>>()?;
+    let mut holds = Vec::with_capacity(made.len());
+    for (variant, outcome) in plan.variants.iter().zip(made) {
+        holds.push(outcome != Some(Restaged::Refused));
+        tally
+            .harmed
+            .extend(outcome.and_then(|outcome| harmed(variant.leaf, outcome)));
+    }
+    writer.publish()?;
+    Ok(holds)
+}
+
+fn stage_variant(
+    writer: &Writer<'_>,
+    plan: &Plan,
+    variant: &Variant,
+    (sharing, watch): (&Sharing, &dyn Watch),
+) -> Result<Restaged> {
+    let object = plan.object(variant.object);
+    let Some(stat) = object.stat() else {
+        return Ok(Restaged::Refused);
+    };
+    let source = Source {
+        id: &object.id,
+        stat: &stat,
+    };
+    writer.stage_inode(source, &plan.leaf(variant.leaf).meta, sharing, watch)
+}
+
+fn harmed(leaf: u32, outcome: Restaged) -> Option<Harmed> {
+    match outcome {
+        Restaged::Staged | Restaged::Refused => None,
+        Restaged::Unusable(filled) => Harm::of(filled).map(|harm| Harmed { leaf, harm }),
+    }
+}
+
+/// Puts fresh inodes in the place of those that have as many links as they can have, and links to them.
+pub(super) fn replace_full(maker: &Maker<'_>, mut full: Vec<u32>, tally: &mut Tally) -> Result<()> {
+    if full.is_empty() {
+        return Ok(());
+    }
+    full.sort_unstable();
+    let staged = full.par_iter().map(|leaf| {
+        maker.watch.check()?;
+        restage(maker, *leaf)
+    });
+    let staged: Vec<Restaged> = staged.collect::<Result<_>>()?;
+    // All in one go, so that one sync does for them all.
+    maker.writer.publish()?;
+    for (leaf, outcome) in full.iter().zip(staged) {
+        tally.harmed.extend(harmed(*leaf, outcome));
+    }
+    let again = full.par_iter().map(|leaf| link_again(maker, *leaf));
+    for part in again.collect::<Result<Vec<_>>>()? {
+        tally.merge(part);
+    }
+    Ok(())
+}
+
+fn restage(maker: &Maker<'_>, leaf: u32) -> Result<Restaged> {
+    let Maker {
+        writer,
+        plan,
+        watch,
+        ..
+    } = *maker;
+    let meta = &plan.leaf(leaf).meta;
+    match plan.leaf(leaf).make {
+        Make::Object(object) => match plan.object(object) {
+            Object {
+                id,
+                size: _,
+                known: Known::Given(given),
+            } => writer.stage_again(id, given, meta, watch),
+            Object {
+                known: Known::Unproved | Known::Proved(_),
+                ..
+            } => Ok(Restaged::Refused),
+        },
+        Make::Variant(variant) => {
+            let variant = &plan.variants[variant as usize];
+            stage_variant(writer, plan, variant, (&Sharing::reflinks(), watch))
+        }
+        Make::Empty | Make::Private(..) | Make::Symlink(_) | Make::Node(..) => {
+            Ok(Restaged::Refused)
+        }
+    }
+}
+
+fn link_again(maker: &Maker<'_>, leaf: u32) -> Result<Tally> {
+    use std::os::fd::AsFd as _;
+    let mut tally = Tally::default();
+    let here = maker.plan.leaf(leaf);
+    let dir = maker.open(here.dir)?;
+    maker.make_leaf(dir.as_fd(), leaf, &mut tally)?;
+    if std::mem::take(&mut tally.full).is_empty() {
+        return Ok(tally);
+    }
+    let place = Place {
+        at: dir.as_fd(),
+        name: here.name.as_bytes(),
+        leaf,
+    };
+    if let Some(object) = maker.plan.object_at(leaf) {
+        maker.make_private(place, object, Some(Reason::LinkLimit), &mut tally)?;
+    }
+    Ok(tally)
+}
+
+/// Gives the directories their metadata, the deepest first: filling one changes its time, and its mode may shut it.
+pub(super) fn finish_dirs(maker: &Maker<'_>, tally: &mut Tally) -> Result<()> {
+    use super::link::With as _;
+    for level in maker.plan.levels.iter().rev() {
+        let done = level.clone().into_par_iter().map(|dir| {
+            let mut tally = Tally::default();
+            let dir = u32::try_from(dir).unwrap_or(u32::MAX);
+            let open = std::fs::File::from(maker.open(dir)?);
+            let refused = crate::store::inodes::give(&open, &maker.plan.dirs[dir as usize].meta);
+            let refused = refused.with(|| maker.plan.show_dir(dir), "set the metadata of")?;
+            tally.refused(&refused, super::tally::Spot { dir, leaf: None });
+            tally.report.directories += 1;
+            Ok(tally)
+        });
+        for part in done.collect::<Result<Vec<_>>>()? {
+            tally.merge(part);
+        }
+        maker.watch.check()?;
+    }
+    Ok(())
+}
+
+/// Makes everything durable that was written below the new directory.
+pub(super) fn flush(maker: &Maker<'_>) -> Result<()> {
+    rustix::fs::syncfs(maker.root).context("sync the file system of", "the new directory")
+}
