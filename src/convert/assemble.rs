@@ -103,7 +103,7 @@ impl Tar<'_> {
         }
         let mut hasher = ContentHasher::default();
         self.range(content, file, Piece { offset: 0, len }, |bytes| {
-            hasher.update(bytes)
+            hasher.update(bytes);
         })?;
         if hasher.finish() != content.id {
             return Err(bad_object(

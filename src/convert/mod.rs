@@ -6,6 +6,7 @@ pub mod assemble;
 mod blob;
 mod disassemble;
 mod docker;
+pub mod export;
 mod gather;
 pub mod import;
 mod merge;

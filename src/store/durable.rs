@@ -103,6 +103,11 @@ pub(crate) fn sync_all(path: &Path) -> Result<()> {
     rustix::fs::syncfs(&folder).context("sync the file system of", quoted(path))
 }
 
+/// Creates a file that must not be there yet, for whoever the umask lets read it: it is not the store's.
+pub(crate) fn create_shared(path: &Path) -> Result<File> {
+    OpenOptions::new().read(true).write(true).create_new(true).open(path).context("create", quoted(path))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,211 @@
+//! Owns exports to an image layout: new or existing, beside other writers.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::plan::{self, Item, Origin, Plan, Watched};
+use super::stage::{PREFIX, Stage};
+use super::{ExportReport, Job, index};
+use crate::error::{Context, Error, Result, quoted};
+use crate::store::{Store, durable};
+use crate::wire;
+
+/// Exports to the layout at `folder`.
+pub(super) fn export(job: &Job<'_>, folder: &Path) -> Result<ExportReport> {
+    let _folder = prepare(folder, job.reader.store())?;
+    let stage = Stage::new(folder)?;
+    let plan = Plan::make(job, &stage)?;
+    job.watch.begin("writing blobs", Some(plan.bytes()));
+    let staged: Vec<Option<PathBuf>> = plan
+        .items
+        .par_iter()
+        .map(|item| stage_item(job, folder, &stage, item))
+        .collect::<Result<_>>()?;
+    job.watch.check()?;
+    // Blobs that were there already too: who wrote them may not have waited for the disk.
+    durable::sync_all(stage.path())?;
+    place(folder, &plan.items, &staged)?;
+    mark(folder, &stage)?;
+    index::merge(folder, &stage, &plan.roots)?;
+    let mut report = plan.report;
+    for (item, staged) in plan.items.iter().zip(&staged) {
+        if staged.is_some() {
+            report.blobs_written += 1;
+            report.bytes_written += item.size;
+        } else {
+            report.blobs_present += 1;
+        }
+    }
+    Ok(report)
+}
+
+/// A folder that was made for this export, and goes again where nothing comes into it.
+#[derive(Debug)]
+struct NewFolder<'a>(&'a Path);
+
+impl Drop for NewFolder<'_> {
+    fn drop(&mut self) {
+        // Only an empty folder can be removed like this.
+        fs::remove_dir(self.0).ok();
+    }
+}
+
+/// Checks that `folder` is a layout or may become one; makes it where it is missing.
+fn prepare<'a>(folder: &'a Path, store: &Store) -> Result<Option<NewFolder<'a>>> {
+    let metadata = match fs::metadata(folder) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir_all(folder).context("create the folder", quoted(folder))?;
+            return Ok(Some(NewFolder(folder)));
+        }
+        other => other.context("export to", quoted(folder))?,
+    };
+    if !metadata.is_dir() {
+        return Err(
+            Error::usage("export to", quoted(folder), "it is not a folder")
+                .hint("archives are oci-archive:FILE"),
+        );
+    }
+    let own = fs::metadata(store.root()).context("look at", quoted(store.root()))?;
+    if (own.dev(), own.ino()) == (metadata.dev(), metadata.ino()) {
+        return Err(
+            Error::usage("export to", quoted(folder), "it is the store itself")
+                .hint("names are given with `ocistore tag`"),
+        );
+    }
+    // In this order, because another export may be making a layout of the folder right now.
+    let empty = is_empty(folder)?;
+    match index::read(&folder.join("oci-layout"))? {
+        Some(bytes) => wire::check_layout_file(&bytes).map_err(|e| {
+            Error::malformed("export to", quoted(folder), format!("oci-layout: {e}"))
+        })?,
+        None if empty => {}
+        None => {
+            let why = "the folder holds other files and is no image layout";
+            return Err(Error::missing("export to", quoted(folder), why).hint("name a new folder"));
+        }
+    }
+    Ok(None)
+}
+
+/// Tells whether a folder holds nothing, or nothing but what an export on its way brings.
+fn is_empty(folder: &Path) -> Result<bool> {
+    for entry in fs::read_dir(folder).context("read the folder", quoted(folder))? {
+        let name = entry
+            .context("read the folder", quoted(folder))?
+            .file_name();
+        if name != "blobs" && !name.to_string_lossy().starts_with(PREFIX) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn blob_path(folder: &Path, item: &Item) -> PathBuf {
+    folder.join(format!(
+        "blobs/{}/{}",
+        item.digest.algorithm().name(),
+        item.digest.hex()
+    ))
+}
+
+/// Stages a blob; returns `None` where the layout has it already, and whole.
+fn stage_item(job: &Job<'_>, folder: &Path, stage: &Stage, item: &Item) -> Result<Option<PathBuf>> {
+    if is_present(job, folder, item)? {
+        return Ok(None);
+    }
+    if let Origin::Made(path) = &item.origin {
+        job.watch.advance(item.size);
+        return Ok(Some(path.clone()));
+    }
+    let (path, mut file) = stage.create("blob")?;
+    if !reflinked(job, item, &file, &path)? {
+        plan::write_item(job, item, &mut file)?;
+        file.flush().context("write", quoted(&path))?;
+    }
+    Ok(Some(path))
+}
+
+/// Tells whether the layout has the blob: its name alone proves nothing.
+fn is_present(job: &Job<'_>, folder: &Path, item: &Item) -> Result<bool> {
+    // What cannot be read there is replaced.
+    let Ok(file) = durable::open_regular(&blob_path(folder, item)) else {
+        return Ok(false);
+    };
+    if !file
+        .metadata()
+        .is_ok_and(|metadata| metadata.len() == item.size)
+    {
+        return Ok(false);
+    }
+    let digest = plan::copy(
+        file,
+        item,
+        &mut Watched {
+            to: &mut io::sink(),
+            job,
+        },
+    )?;
+    Ok(digest == item.digest)
+}
+
+/// Shares a kept blob's bytes where the file system can; what is shared is checked like a copy.
+fn reflinked(job: &Job<'_>, item: &Item, file: &File, path: &Path) -> Result<bool> {
+    if !matches!(item.origin, Origin::Kept) {
+        return Ok(false);
+    }
+    let source = job.reader.store().open_blob(&item.digest)?;
+    if rustix::fs::ioctl_ficlone(file, &source).is_err() {
+        return Ok(false);
+    }
+    let clone = File::open(path).context("open", quoted(path))?;
+    let digest = plan::copy(
+        clone,
+        item,
+        &mut Watched {
+            to: &mut io::sink(),
+            job,
+        },
+    )?;
+    plan::check(item, &digest)?;
+    Ok(true)
+}
+
+/// Puts staged blobs under their names, durably.
+fn place(folder: &Path, items: &[Item], staged: &[Option<PathBuf>]) -> Result<()> {
+    let mut folders = BTreeSet::from([folder.join("blobs")]);
+    for item in items {
+        folders.extend(blob_path(folder, item).parent().map(Path::to_owned));
+    }
+    for blobs in &folders {
+        fs::create_dir_all(blobs).context("create the folder", quoted(blobs))?;
+    }
+    for (item, staged) in items.iter().zip(staged) {
+        if let Some(staged) = staged {
+            durable::rename(staged, &blob_path(folder, item))?;
+        }
+    }
+    folders
+        .iter()
+        .rev()
+        .try_for_each(|blobs| durable::sync_folder(blobs))?;
+    durable::sync_folder(folder)
+}
+
+/// Marks the folder as a layout, unless it is one.
+fn mark(folder: &Path, stage: &Stage) -> Result<()> {
+    let path = folder.join("oci-layout");
+    if path.exists() {
+        return Ok(());
+    }
+    let (staged, mut file) = stage.create("oci-layout")?;
+    file.write_all(wire::LAYOUT_FILE)
+        .context("write", quoted(&staged))?;
+    file.sync_all().context("sync", quoted(&staged))?;
+    durable::rename_new(&staged, &path)?;
+    durable::sync_folder(folder)
+}
