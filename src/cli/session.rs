@@ -32,6 +32,15 @@ impl Session {
         self.ready(Store::create(&self.root()?, self.wait())?)
     }
 
+    /// Opens the store to look for damage: a catalog that cannot be made again is damage to tell, not to stop at.
+    pub(super) fn open_to_check(&self) -> Result<Store> {
+        let store = Store::open(&self.root()?, self.wait())?;
+        if let Err(e) = rebuild::rebuild_if_lost(&store, self.watch()) {
+            self.say(&format!("ocistore: warning: {e}"));
+        }
+        Ok(store)
+    }
+
     fn ready(&self, store: Store) -> Result<Store> {
         if rebuild::rebuild_if_lost(&store, self.watch())? == rebuild::Rebuilt::Yes {
             self.say("ocistore: note: the catalog was missing and has been made again from the files");

@@ -1,0 +1,341 @@
+//! The program from outside: streams, exit codes, and the main job on the sample.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use assert_cmd::Command;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A store of its own, beside a folder to write to.
+struct Place {
+    dir: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    /// A place whose store has the sample.
+    fn with_sample() -> Self {
+        let place = Self::new();
+        place.ok(&["import", sample().to_str().unwrap()]);
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.path(name).to_str().unwrap().to_owned()
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        let mut command = Command::cargo_bin("ocistore").unwrap();
+        command.arg("--store").arg(self.path("store")).args(args).output().unwrap()
+    }
+
+    fn ok(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{args:?}: {errors}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Runs what has to fail; returns its exit code and the first line it said.
+    fn fails(&self, args: &[&str]) -> (i32, String) {
+        let output = self.run(args);
+        assert!(!output.status.success(), "{args:?} should fail");
+        assert!(output.stdout.is_empty(), "{args:?} printed a result");
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code().unwrap(), errors.lines().next().unwrap_or_default().to_owned())
+    }
+
+    fn json(&self, args: &[&str]) -> Value {
+        let value: Value = serde_json::from_str(&self.ok(&[args, &["--json"]].concat())).unwrap();
+        assert_eq!(value["schema"], 1, "{args:?}");
+        value
+    }
+
+    /// Lists all files below a folder of the store.
+    fn files(&self, folder: &str) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        walk(&self.path("store").join(folder), &mut found);
+        found
+    }
+}
+
+fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.is_symlink() {
+            walk(&path, found);
+        } else {
+            found.push(path);
+        }
+    }
+}
+
+fn sample() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/sample")
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    let done = std::process::Command::new("cp").arg("-r").args([from, to]).status().unwrap();
+    assert!(done.success());
+}
+
+/// Returns every blob of a layout by its path.
+fn blobs(layout: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut paths = Vec::new();
+    walk(&layout.join("blobs"), &mut paths);
+    paths.sort();
+    paths.into_iter().map(|p| (p.strip_prefix(layout).unwrap().to_owned(), fs::read(&p).unwrap())).collect()
+}
+
+#[test]
+fn import_prints_a_name_and_a_digest_a_line() {
+    let place = Place::new();
+    let printed = place.ok(&["import", sample().to_str().unwrap()]);
+    let names: Vec<&str> = printed.lines().map(|line| line.split(' ').next().unwrap()).collect();
+    assert_eq!(names, ["sample:1", "sample:2", "sample:zstd", "sample:plain", "sample:multi"]);
+    let quiet = place.ok(&["import", "-q", &format!("oci:{}:2", sample().display())]);
+    assert_eq!(quiet.trim(), printed.lines().nth(1).unwrap().split(' ').nth(1).unwrap());
+}
+
+#[test]
+fn every_blob_comes_back_byte_for_byte() {
+    let place = Place::with_sample();
+    let to = place.text("out");
+    let names = ["sample:1", "sample:2", "sample:zstd", "sample:plain", "sample:multi"];
+    place.ok(&[&["export"], &names[..], &[&format!("oci:{to}")]].concat());
+    assert_eq!(blobs(Path::new(&to)), blobs(&sample()));
+    let archive = place.text("out.tar");
+    place.ok(&[&["export"], &names[..], &[&format!("oci-archive:{archive}")]].concat());
+    let other = Place::new();
+    other.ok(&["import", &format!("oci-archive:{archive}")]);
+    let again = other.text("again");
+    other.ok(&["export", "out:1", "out:2", "out:zstd", "out:plain", "out:multi", &again]);
+    assert_eq!(blobs(Path::new(&again)), blobs(&sample()));
+}
+
+#[test]
+fn dropped_blobs_come_back_as_the_same_tars_and_that_is_said() {
+    let place = Place::new();
+    place.ok(&["import", "--blobs", "drop", sample().to_str().unwrap()]);
+    let to = place.text("out");
+    let report = place.json(&["export", "sample:2", &to]);
+    assert!(!report["new_digests"].as_array().unwrap().is_empty());
+    let other = Place::new();
+    // Import checks every diff_id: the tars are those of the original.
+    other.ok(&["import", &to]);
+    let tree = |place: &Place, name: &str| {
+        let target = place.text("tree");
+        place.ok(&["checkout", name, &target]);
+        target
+    };
+    let (a, b) = (tree(&place, "sample:2"), tree(&other, "out:2"));
+    let same = std::process::Command::new("diff").args(["-r", "--no-dereference", &a, &b]).output().unwrap();
+    let text = String::from_utf8_lossy(&same.stdout);
+    assert!(text.lines().all(|line| line.contains("is a ")), "{text}");
+}
+
+#[test]
+fn an_import_of_what_is_there_writes_no_file_again() {
+    let place = Place::with_sample();
+    let report = place.json(&["import", sample().to_str().unwrap()]);
+    assert_eq!(report["objects"]["new"], 0);
+    assert_eq!(report["layers"]["new"], 0);
+}
+
+#[test]
+fn a_checkout_is_hard_links_with_the_images_own_metadata() {
+    let place = Place::with_sample();
+    let target = place.text("tree");
+    let report = place.json(&["checkout", "sample:1", &target]);
+    assert!(report["report"]["linked"]["files"].as_u64().unwrap() > 0);
+    let hello = fs::metadata(place.path("tree/bin/hello")).unwrap();
+    let welcome = fs::metadata(place.path("tree/bin/welcome")).unwrap();
+    assert_eq!(hello.ino(), welcome.ino(), "a link group of the image");
+    assert!(hello.nlink() > 3, "the store has a link too");
+    let same_bytes = fs::metadata(place.path("tree/bin/hello-setuid")).unwrap();
+    assert_ne!(hello.ino(), same_bytes.ino());
+    assert_eq!(same_bytes.mode() & 0o7777, 0o4755);
+}
+
+#[test]
+fn a_file_changed_through_a_link_is_noticed_and_not_handed_out_again() {
+    let place = Place::with_sample();
+    place.ok(&["checkout", "sample:1", &place.text("first")]);
+    let victim = place.path("first/etc/motd");
+    let mut text = fs::read(&victim).unwrap();
+    text.push(b'!');
+    let file = fs::OpenOptions::new().write(true).open(&victim).unwrap();
+    std::io::Write::write_all(&mut &file, &text).unwrap();
+    let (code, line) = place.fails(&["checkout", "sample:1", &place.text("second")]);
+    assert_eq!(code, 3, "{line}");
+    assert!(line.contains("motd") && line.contains("size"), "{line}");
+    assert!(!place.path("second").exists());
+    let output = place.run(&["fsck"]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("etc/motd"));
+}
+
+#[test]
+fn untagging_all_and_collecting_leaves_no_file() {
+    let place = Place::with_sample();
+    let names = ["sample:1", "sample:2", "sample:zstd", "sample:plain", "sample:multi"];
+    place.ok(&["checkout", "sample:2", &place.text("tree")]);
+    place.ok(&[&["untag"], &names[..4]].concat());
+    place.ok(&["gc"]);
+    place.ok(&["checkout", "sample:multi", &place.text("still")]);
+    place.ok(&["fsck"]);
+    place.ok(&["untag", "sample:multi"]);
+    let dry = place.json(&["gc", "--dry-run"]);
+    assert!(!place.files("objects").is_empty());
+    let real = place.json(&["gc"]);
+    assert_eq!(dry["report"], real["report"]);
+    fs::remove_dir_all(place.path("tree")).unwrap();
+    fs::remove_dir_all(place.path("still")).unwrap();
+    place.ok(&["gc"]);
+    for folder in ["objects", "inodes", "layers", "blobs", "tmp", "trash"] {
+        assert_eq!(place.files(folder), Vec::<PathBuf>::new(), "{folder}");
+    }
+    place.ok(&["fsck"]);
+}
+
+#[test]
+fn a_lost_or_torn_catalog_is_made_again_with_all_names() {
+    let place = Place::with_sample();
+    let before = place.json(&["images"]);
+    fs::remove_file(place.path("store/catalog.redb")).unwrap();
+    assert_eq!(place.json(&["images"]), before);
+    place.ok(&["fsck"]);
+    let torn = fs::OpenOptions::new().write(true).open(place.path("store/catalog.redb")).unwrap();
+    torn.set_len(4096).unwrap();
+    assert_eq!(place.json(&["images"]), before);
+    place.ok(&["checkout", "sample:2", &place.text("tree")]);
+    place.ok(&["fsck"]);
+}
+
+#[test]
+fn references_are_names_digests_and_their_beginnings() {
+    let place = Place::with_sample();
+    let images = place.json(&["images"]);
+    let digest = images["images"][0]["digest"].as_str().unwrap().to_owned();
+    place.ok(&["exists", &digest]);
+    place.ok(&["exists", &digest[7..19]]);
+    place.ok(&["tag", &digest, "localhost:5000/a/b:c"]);
+    place.ok(&["exists", "localhost:5000/a/b:c"]);
+    place.ok(&["untag", "localhost:5000/a/b:c"]);
+    assert_eq!(place.run(&["exists", "localhost:5000/a/b:c"]).status.code(), Some(1));
+}
+
+#[test]
+fn inspect_prints_stored_bytes_and_documents() {
+    let place = Place::with_sample();
+    let raw = place.ok(&["inspect", "--raw", "sample:1"]);
+    let digest = place.json(&["inspect", "sample:1"])["descriptor"]["digest"].as_str().unwrap().to_owned();
+    let stored = fs::read(sample().join("blobs").join(digest.replace(':', "/"))).unwrap();
+    assert_eq!(raw.as_bytes(), stored);
+    let config: Value = serde_json::from_str(&place.ok(&["inspect", "--config", "sample:1"])).unwrap();
+    assert_eq!(config["rootfs"]["type"], "layers");
+}
+
+#[test]
+fn what_is_not_there_is_exit_2_and_a_wrong_call_64() {
+    let place = Place::with_sample();
+    for args in [
+        &["checkout", "nobody", "x"][..],
+        &["tag", "nobody", "new"],
+        &["untag", "nobody"],
+        &["inspect", "nobody"],
+        &["export", "nobody", "x"],
+        &["import", "oci:/nowhere"],
+        &["checkout", "--platform", "plan9/mips", "sample:multi", "x"],
+    ] {
+        let (code, line) = place.fails(args);
+        assert_eq!(code, 2, "{line}");
+        assert!(line.starts_with("ocistore: cannot "), "{line}");
+    }
+    for args in [&["fly"][..], &["import"], &["checkout", "a"], &["tag", "sample:1", "not a name"]] {
+        assert_eq!(place.fails(args).0, 64, "{args:?}");
+    }
+    let empty = Place::new();
+    assert_eq!(empty.fails(&["images"]).0, 2);
+}
+
+#[test]
+fn damaged_and_malformed_layouts_change_nothing() {
+    let damage = |name: &str, harm: &dyn Fn(&Path)| {
+        let place = Place::new();
+        let layout = place.path("layout");
+        copy_folder(&sample(), &layout);
+        harm(&layout);
+        let (code, line) = place.fails(&["import", layout.to_str().unwrap()]);
+        assert!(!place.path("store/objects").exists() || place.files("objects").is_empty(), "{name}");
+        if place.path("store/format").exists() {
+            assert_eq!(place.json(&["images"])["images"].as_array().unwrap().len(), 0, "{name}");
+            place.ok(&["gc"]);
+            assert!(place.files("blobs").is_empty() && place.files("tmp").is_empty(), "{name}");
+        }
+        (code, line)
+    };
+    let first_layer = |layout: &Path| {
+        let blobs = blobs(layout);
+        let (path, _) = blobs.iter().find(|(_, bytes)| bytes.starts_with(&[0x1f, 0x8b])).unwrap();
+        layout.join(path)
+    };
+    let flip = |layout: &Path| {
+        let path = first_layer(layout);
+        let mut bytes = fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+        std::io::Write::write_all(&mut &file, &bytes).unwrap();
+    };
+    assert_eq!(damage("a flipped bit", &flip).0, 3);
+    assert_eq!(damage("a short blob", &|l| truncate(&first_layer(l))).0, 3);
+    assert_eq!(damage("a missing blob", &|l| fs::remove_file(first_layer(l)).unwrap()).0, 4);
+    assert_eq!(damage("no oci-layout", &|l| fs::remove_file(l.join("oci-layout")).unwrap()).0, 4);
+    assert_eq!(damage("a torn index", &|l| truncate(&l.join("index.json"))).0, 4);
+}
+
+fn truncate(path: &Path) {
+    let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+    let len = file.metadata().unwrap().len();
+    file.set_len(len / 2).unwrap();
+}
+
+#[test]
+fn the_catalog_of_a_store_tells_its_size_in_json() {
+    let place = Place::with_sample();
+    let df = place.json(&["df"]);
+    for field in ["compressed", "uncompressed", "unique", "disk", "saved"] {
+        assert!(df["bytes"][field].is_u64(), "{field}");
+    }
+    assert_eq!(df["objects"].as_u64().unwrap(), place.files("objects").len() as u64);
+    assert!(!df["per_image"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn completions_and_the_man_page_name_the_commands() {
+    let place = Place::new();
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(place.ok(&["completion", shell]).contains("checkout"), "{shell}");
+    }
+    assert!(place.ok(&["man"]).contains("checkout"));
+}
+
+#[test]
+fn a_store_is_read_by_other_tools_as_a_layout() {
+    let place = Place::with_sample();
+    let index: Value = serde_json::from_slice(&fs::read(place.path("store/index.json")).unwrap()).unwrap();
+    assert_eq!(index["schemaVersion"], 2);
+    assert_eq!(index["manifests"][0]["annotations"]["org.opencontainers.image.ref.name"], "sample:1");
+    assert!(place.path("store/oci-layout").is_file());
+}
