@@ -82,6 +82,16 @@ def inodes(directory):
     return {(status.st_dev, status.st_ino) for _, status in regular_files(directory)}
 
 
+def flip_a_bit(path):
+    """Changes the first byte of a file, and nothing that can be seen without reading it."""
+    before = os.stat(path)
+    with open(path, "r+b") as file:
+        byte = file.read(1)[0]
+        file.seek(0)
+        file.write(bytes([byte ^ 1]))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
 def sets(expected, found):
     """Returns how two sets differ, or None."""
     if expected == found:

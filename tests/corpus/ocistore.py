@@ -10,6 +10,9 @@ import subprocess
 import layout
 import peers
 
+# The exit status for damage found in the store.
+DAMAGED = 3
+
 
 class Ocistore:
     """An ocistore binary and a store."""
@@ -21,6 +24,11 @@ class Ocistore:
     def run(self, *arguments):
         """Returns what is wrong with a command's run, or None."""
         return peers.run(self.binary, "--store", self.store, *arguments)
+
+    def status(self, *arguments):
+        """Returns the exit status of a command."""
+        command = [self.binary, "--store", self.store, *arguments]
+        return subprocess.run(command, capture_output=True, check=False).returncode
 
     def images(self):
         """Returns the digest of every image the store names, by its name."""

@@ -11,7 +11,7 @@ import peers
 import umoci_faults
 from checks import Checks
 from contents import Contents, summary
-from ocistore import Ocistore, expected_images, export_tag, platform_text
+from ocistore import DAMAGED, Ocistore, expected_images, export_tag, platform_text
 
 EMPTY_WHEN_DONE = ("objects", "inodes", "layers", "blobs", "tmp", "trash")
 
@@ -231,6 +231,15 @@ class Run:
         dropped.delete_catalog()
         self.compare_names(dropped, self.images, "without layer blobs and the catalog")
         self.checks.tell("fsck without layer blobs and the catalog", dropped.run("fsck"))
+        self.damage(dropped)
+
+    def damage(self, ocistore):
+        """Checks that fsck sees damage: without that, its silence everywhere else says nothing."""
+        path, _ = max(compare.regular_files(ocistore.path("objects")), key=lambda file: file[0])
+        compare.flip_a_bit(path)
+        status = ocistore.status("fsck")
+        problem = None if status == DAMAGED else f"expected exit {DAMAGED}, got {status}"
+        self.checks.tell("fsck finds a flipped bit", problem)
 
     # 3. contents
 
