@@ -4,6 +4,7 @@ pub mod cli;
 pub mod codec;
 pub mod compress;
 pub mod convert;
+pub mod df;
 pub mod digest;
 pub mod entry;
 pub mod error;

@@ -38,14 +38,11 @@ impl Marks {
         let reach = Reach::of_all(store).map_err(|e| closed(&name_of_failure(store), &e))?;
         let layers = reach.diff_ids();
         let contents = contents_of(store, &layers, watch)?;
-        let rows = match store.has_catalog()? {
-            true => Some(
-                store
-                    .view(|view| Rows::of(view, &reach, watch))
-                    .map_err(|e| closed("", &e))?,
-            ),
-            false => None,
-        };
+        let mut rows = None;
+        if store.has_catalog()? {
+            let marked = store.view(|view| Rows::of(view, &reach, watch));
+            rows = Some(marked.map_err(|e| closed("", &e))?);
+        }
         Ok(Self {
             reach,
             layers,
@@ -153,15 +150,20 @@ impl Rows {
                 rows.mark_tree(&nodes, image.root)?;
             }
             for chain in ChainId::prefixes(&docs.config.diff_ids) {
-                if !rows.chains.insert(chain) {
-                    continue;
-                }
-                if let Some(root) = view.chain(&chain)? {
-                    rows.mark_tree(&nodes, root)?;
-                }
+                rows.mark_chain(view, &nodes, chain)?;
             }
         }
         Ok(rows)
+    }
+
+    fn mark_chain(&mut self, view: &View, nodes: &Nodes<'_>, chain: ChainId) -> Result<()> {
+        if !self.chains.insert(chain) {
+            return Ok(());
+        }
+        match view.chain(&chain)? {
+            Some(root) => self.mark_tree(nodes, root),
+            None => Ok(()),
+        }
     }
 
     fn mark_tree(&mut self, nodes: &Nodes<'_>, root: TreeId) -> Result<()> {
@@ -171,12 +173,11 @@ impl Rows {
             if !self.nodes.insert(id) {
                 continue;
             }
-            for (_, item) in nodes.get(&id)?.entries {
-                match item {
-                    Item::Dir(subtree) => waiting.push(subtree.id),
-                    Item::Leaf(_) => {}
-                }
-            }
+            let node = nodes.get(&id)?;
+            waiting.extend(node.entries.iter().filter_map(|(_, item)| match item {
+                Item::Dir(subtree) => Some(subtree.id),
+                Item::Leaf(_) => None,
+            }));
         }
         Ok(())
     }
@@ -195,9 +196,9 @@ fn contents_of(
         let contents = store.recipe(layer)?.contents()?;
         let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
         // One by one: most are there already, and reserving for all would double the set.
-        contents.iter().for_each(|content| {
+        for content in contents {
             all.insert(content.id);
-        });
+        }
         Ok(())
     };
     // All of them, so that of several damaged ones it is always the first that is named.

@@ -80,7 +80,7 @@ fn look_at_objects(
             Ok(sort_out(
                 &files,
                 |report| &mut report.objects,
-                |file| fate(marks.has_content(&file.id)),
+                |file| marks.has_content(&file.id),
             ))
         },
     )?;
@@ -105,7 +105,7 @@ fn look_at_inodes(
         Ok(sort_out(
             &files,
             |report| &mut report.inodes,
-            |file| fate(anything && file.links > 1),
+            |file| anything && file.links > 1,
         ))
     })?;
     for (goes, part) in walked.folders {
@@ -124,7 +124,7 @@ fn look_at_recipes(
 ) -> Result<()> {
     let walked = walk_digests(&store.root().join("layers"))?;
     for files in walked.folders {
-        let live = |file: &Present<Digest>| fate(marks.has_layer(&DiffId(file.id)));
+        let live = |file: &Present<Digest>| marks.has_layer(&DiffId(file.id));
         let (goes, part) = sort_out(&files, |report| &mut report.recipes, live);
         dead.recipes
             .extend(goes.into_iter().map(|(id, bytes)| (DiffId(id), bytes)));
@@ -137,10 +137,16 @@ fn look_at_recipes(
 fn look_at_blobs(store: &Store, marks: &Marks, dead: &mut Dead, report: &mut Report) -> Result<()> {
     let walked = walk_digests(&store.root().join("blobs"))?;
     for file in walked.folders.iter().flatten() {
-        let fate = fate(marks.has_blob(&file.id));
-        let tally = match is_json(store, file)? {
-            true => &mut report.documents,
-            false => &mut report.blobs,
+        let fate = if marks.has_blob(&file.id) {
+            Fate::Stays
+        } else {
+            Fate::Goes
+        };
+        let is_json = is_json(store, file)?;
+        let tally = if is_json {
+            &mut report.documents
+        } else {
+            &mut report.blobs
         };
         tally.count(file, fate);
         report.count_space(file, fate);
@@ -152,19 +158,15 @@ fn look_at_blobs(store: &Store, marks: &Marks, dead: &mut Dead, report: &mut Rep
     Ok(())
 }
 
-fn fate(live: bool) -> Fate {
-    if live { Fate::Stays } else { Fate::Goes }
-}
-
 /// Returns which files go, and the numbers of all.
 fn sort_out<I: Copy>(
     files: &[Present<I>],
     tally: fn(&mut Report) -> &mut Tally,
-    fate: impl Fn(&Present<I>) -> Fate,
+    stays: impl Fn(&Present<I>) -> bool,
 ) -> (Vec<(I, u64)>, Report) {
     let (mut goes, mut report) = (Vec::new(), Report::default());
     for file in files {
-        let fate = fate(file);
+        let fate = if stays(file) { Fate::Stays } else { Fate::Goes };
         tally(&mut report).count(file, fate);
         report.count_space(file, fate);
         if fate == Fate::Goes {

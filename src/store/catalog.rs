@@ -142,11 +142,16 @@ fn builder() -> redb::Builder {
 /// Tells damage, which a rebuild mends, from what the system refused.
 fn catalog_error(path: &Path, e: redb::Error) -> Error {
     let cause = match e {
-        redb::Error::Io(e) if e.kind() != std::io::ErrorKind::InvalidData => Cause::Io(e),
+        redb::Error::Io(e) if !is_torn(&e) => Cause::Io(e),
         other => Cause::Damaged(other.to_string()),
     };
     Error::new("read the catalog", quoted(path), cause)
         .hint("remove the file: the next command makes it again, nothing is lost")
+}
+
+/// A file that ends too early is as torn as one with bytes that make no sense.
+fn is_torn(e: &std::io::Error) -> bool {
+    matches!(e.kind(), std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof)
 }
 
 fn wrong(path: &Path, what: impl fmt::Display) -> Error {

@@ -144,18 +144,22 @@ impl<'s> Writer<'s> {
     pub fn publish(&self) -> Result<Published> {
         let staged = std::mem::take(&mut *self.staged());
         let Staged { seen: _, objects, large: _, inodes, blobs, recipes } = staged;
-        let mut moves: Vec<(PathBuf, PathBuf)> = Vec::with_capacity(objects.len() + blobs.len() + recipes.len());
-        moves.extend(objects.keys().map(|id| (self.staged_object(id), self.store.path(paths::object(id)))));
-        moves.extend(inodes.iter().map(|id| (self.staged_inode(id), self.store.path(paths::inode(id)))));
-        moves.extend(blobs.iter().map(|d| (self.staged_blob(d), self.store.path(paths::blob(d)))));
-        moves.extend(recipes.iter().map(|d| (self.staged_recipe(d), self.store.path(paths::recipe(d)))));
+        let mut contents: Vec<(PathBuf, PathBuf)> = Vec::with_capacity(objects.len() + inodes.len());
+        contents.extend(objects.keys().map(|id| (self.staged_object(id), self.store.path(paths::object(id)))));
+        contents.extend(inodes.iter().map(|id| (self.staged_inode(id), self.store.path(paths::inode(id)))));
+        let recipe = |d| (self.staged_recipe(d), self.store.path(paths::recipe(d)));
+        let recipe_moves: Vec<_> = recipes.iter().map(recipe).collect();
+        let blob_moves: Vec<_> = blobs.iter().map(|d| (self.staged_blob(d), self.store.path(paths::blob(d)))).collect();
         let published = Published { blobs: blobs.len() as u64, recipes: recipes.len() as u64, objects };
-        if moves.is_empty() {
-            return Ok(published);
+        // From the bottom up: whoever finds a recipe takes its contents as there, after a crash in between too.
+        let steps: Vec<_> = [contents, recipe_moves, blob_moves].into_iter().filter(|m| !m.is_empty()).collect();
+        if !steps.is_empty() {
+            durable::sync_all(&self.folder)?;
         }
-        durable::sync_all(&self.folder)?;
-        moves.par_iter().try_for_each(|(from, to)| place(from, to))?;
-        self.sync_folders(&moves)?;
+        for moves in steps {
+            moves.par_iter().try_for_each(|(from, to)| place(from, to))?;
+            self.sync_folders(&moves)?;
+        }
         Ok(published)
     }
 

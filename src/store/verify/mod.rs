@@ -1,30 +1,248 @@
-//! Owns looking at what is there: the names in a store's folders.
+//! Checks a store: re-hashes every file, compares metadata with what was given, and the catalog with the files.
+//!
+//! Damage is a finding, never an error and never mended here: all of it is named, with the images and paths that
+//! need it. Computing trees anew from recipes is left to whoever can read tars: see [`Findings::note_root`].
 
+mod blame;
+mod files;
+mod index;
+mod layers;
+mod names;
 pub(crate) mod present;
 #[cfg(test)]
 pub(crate) mod sample;
 
-use std::fs;
-use std::path::Path;
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 
-use crate::digest::{Algorithm, Digest};
-use crate::error::{Context, Result, quoted};
+use serde::Serialize;
+
+use super::{Reader, Store};
+use crate::digest::{ContentId, Digest, InodeId, TreeId};
+use crate::error::{Error, Result};
+use crate::image::Image;
+use crate::watch::Watch;
+
+/// What a check of the whole store found.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Findings {
+    /// What was looked at.
+    pub checked: Checked,
+    /// All that is wrong, sorted by kind and object; empty where nothing is.
+    pub findings: Vec<Finding>,
+    /// Files in the store's folders that are not named as the store names files. They do no harm.
+    pub strays: Vec<PathBuf>,
+}
+
+/// How much was checked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Checked {
+    /// Objects hashed.
+    pub objects: u64,
+    /// Inodes hashed.
+    pub inodes: u64,
+    /// Blobs hashed, documents among them.
+    pub blobs: u64,
+    /// Recipes read against their checksums.
+    pub recipes: u64,
+    /// Tree nodes hashed.
+    pub nodes: u64,
+    /// Bytes of the files hashed.
+    pub bytes: u64,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Finding {
+    /// What is wrong with it.
+    pub kind: Kind,
+    /// The file, below the store; or the name of an image.
+    pub object: String,
+    /// What was seen and what was expected.
+    pub detail: String,
+    /// The images that need it, by their names, by digest where they have none.
+    pub images: Vec<String>,
+    /// Where those images have it: the first few paths.
+    pub paths: Vec<String>,
+    /// In how many places of those images it is.
+    pub path_count: u64,
+}
+
+/// The kinds of damage.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// `index.json` cannot be read.
+    NamesUnreadable,
+    /// What a name leads to cannot be followed, though every blob on the way is as it was.
+    NameUnreadable,
+    /// A blob that has to be kept is not there.
+    BlobMissing,
+    /// A blob's bytes are not what its digest names.
+    BlobDamaged,
+    /// A layer of an image has no recipe.
+    RecipeMissing,
+    /// A recipe's bytes are not what its checksum says.
+    RecipeDamaged,
+    /// An object that a layer needs is not there.
+    Missing,
+    /// An object is shorter than its content.
+    Truncated,
+    /// The bytes of an object or inode are not what its name says.
+    Flipped,
+    /// Mode, owner, time or attributes are not those given: somebody wrote through a checkout's link.
+    Changed,
+    /// The system refuses to read the file.
+    Unreadable,
+    /// The catalog does not say what the files say. Removing it makes the next command build it anew.
+    CatalogDisagrees,
+}
+
+impl Findings {
+    /// Tells whether nothing is wrong.
+    pub fn is_sound(&self) -> bool {
+        self.findings.is_empty()
+    }
+
+    /// Notes the root that an image's layers give when its tree is computed anew, where the catalog has another.
+    pub fn note_root(&mut self, image: &Image, names: &[String], recomputed: &TreeId) {
+        if image.root == *recomputed {
+            return;
+        }
+        let detail = format!(
+            "{} has the tree {}, its layers give {recomputed}",
+            image.manifest, image.root
+        );
+        let mut finding = Finding::new(Kind::CatalogDisagrees, "catalog.redb", detail);
+        finding.images = names.to_vec();
+        self.findings.push(finding);
+        self.sort();
+    }
+
+    fn sort(&mut self) {
+        self.findings
+            .sort_by(|a, b| (a.kind, &a.object, &a.detail).cmp(&(b.kind, &b.object, &b.detail)));
+        self.strays.sort();
+    }
+}
+
+impl Finding {
+    fn new(kind: Kind, object: impl Into<String>, detail: impl Into<String>) -> Self {
+        let (object, detail) = (object.into(), detail.into());
+        Self {
+            kind,
+            object,
+            detail,
+            images: Vec::new(),
+            paths: Vec::new(),
+            path_count: 0,
+        }
+    }
+
+    fn of_file(kind: Kind, below: &Path, detail: impl Into<String>) -> Self {
+        Self::new(kind, below.display().to_string(), detail)
+    }
+
+    fn needed_by(mut self, images: Vec<String>) -> Self {
+        self.images = images;
+        self
+    }
+}
+
+/// A finding, and what leads from it to images and paths.
+#[derive(Debug)]
+struct Damage {
+    finding: Finding,
+    whose: Whose,
+}
+
+/// What to look for in images' layers and trees.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Whose {
+    /// The images are named already, or none can be.
+    Known,
+    /// Those whose layers carry this content.
+    Content(ContentId),
+    /// Those whose trees have a file that this inode would be made for.
+    Inode(InodeId),
+}
+
+impl From<Finding> for Damage {
+    fn from(finding: Finding) -> Self {
+        Self {
+            finding,
+            whose: Whose::Known,
+        }
+    }
+}
+
+/// The contents that recipes need, with their sizes.
+type Needed = HashMap<ContentId, u64>;
+
+/// What every check needs.
+#[derive(Clone, Copy)]
+struct Bench<'a> {
+    store: &'a Store,
+    watch: &'a dyn Watch,
+}
+
+/// Checks all that the store holds, on `jobs` threads.
+///
+/// Fails only where it could not go on looking; damage is what it returns.
+pub fn verify(reader: &Reader<'_>, watch: &dyn Watch, jobs: NonZeroUsize) -> Result<Findings> {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(jobs.get())
+        .build();
+    let pool = pool.map_err(|e| Error::failed("start", "the threads", e.to_string()))?;
+    let bench = Bench {
+        store: reader.store(),
+        watch,
+    };
+    pool.install(|| {
+        watch.begin("checking", Some(files::bytes_to_hash(bench.store)?));
+        let found = check_all(bench);
+        watch.end();
+        found
+    })
+}
+
+fn check_all(bench: Bench<'_>) -> Result<Findings> {
+    let mut result = Findings::default();
+    let (leads, mut damages) = names::follow(bench.store)?;
+    damages.extend(layers::check_blobs(bench, &leads, &mut result)?);
+    let unexplained = leads.unexplained(&damages);
+    damages.extend(unexplained);
+    let (needed, damaged_recipes) = layers::check_recipes(bench, &leads, &mut result)?;
+    let leaves = if damaged_recipes.is_empty() {
+        Some(&needed)
+    } else {
+        None
+    };
+    damages.extend(index::check(bench, &leads, leaves, &mut result)?);
+    damages.extend(damaged_recipes);
+    damages.extend(files::check_objects(bench, needed, &mut result)?);
+    damages.extend(files::check_inodes(bench, &mut result)?);
+    blame::find_images(bench, &leads, &mut damages)?;
+    result.findings = damages.into_iter().map(|damage| damage.finding).collect();
+    result.sort();
+    Ok(result)
+}
 
 /// Returns the digests that files below `folder/ALGORITHM/` are named by; other names are no one's.
 pub(super) fn digests_in(folder: &Path) -> Result<Vec<Digest>> {
-    let mut found = Vec::new();
-    for algorithm in Algorithm::ALL {
-        let folder = folder.join(algorithm.name());
-        let entries = match fs::read_dir(&folder) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
-            other => other.context("read the folder", quoted(&folder))?,
-        };
-        for entry in entries {
-            let name = entry.context("read the folder", quoted(&folder))?.file_name();
-            let digest = name.to_str().map(|hex| Digest::parse(&format!("{}:{hex}", algorithm.name())));
-            found.extend(digest.and_then(std::result::Result::ok));
-        }
+    if !folder.exists() {
+        return Ok(Vec::new());
     }
+    let mut found: Vec<Digest> = present::walk_digests(folder)?
+        .folders
+        .into_iter()
+        .flatten()
+        .map(|file| file.id)
+        .collect();
     found.sort();
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests;

@@ -111,9 +111,11 @@ pub(crate) fn disk_bytes(folder: &Path) -> Result<u64> {
     };
     let below: Vec<u64> = below
         .par_iter()
-        .map(|(name, kind, entry)| match kind.is_dir() {
-            true => disk_bytes(&folder.join(name)),
-            false => Ok(metadata(entry)?.map_or(0, |m| m.blocks() * 512)),
+        .map(|(name, kind, entry)| {
+            if kind.is_dir() {
+                return disk_bytes(&folder.join(name));
+            }
+            Ok(metadata(entry)?.map_or(0, |m| m.blocks() * 512))
         })
         .collect::<Result<_>>()?;
     Ok(own.blocks() * 512 + below.iter().sum::<u64>())
@@ -167,8 +169,8 @@ fn metadata(entry: &DirEntry) -> Result<Option<fs::Metadata>> {
 fn stat_of(seen: &fs::Metadata) -> Stat {
     Stat {
         size: seen.size(),
-        // The mask leaves 12 bits.
-        mode: (seen.mode() & u32::from(Meta::MODE_BITS)) as u16,
+        // The mask leaves 12 bits, which fit.
+        mode: u16::try_from(seen.mode() & u32::from(Meta::MODE_BITS)).unwrap_or(Meta::MODE_BITS),
         uid: seen.uid(),
         gid: seen.gid(),
         mtime: Mtime {

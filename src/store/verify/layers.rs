@@ -1,0 +1,138 @@
+//! Checks blobs against their digests and recipes against their checksums.
+
+use std::collections::BTreeSet;
+use std::io::Read as _;
+
+use rayon::prelude::*;
+
+use super::names::Leads;
+use super::present::{Present, walk_digests};
+use super::{Bench, Damage, Finding, Findings, Kind, Needed};
+use crate::digest::{DiffId, Digest, DigestHasher};
+use crate::error::{Cause, Context, Result};
+use crate::recipe::ContentRef;
+use crate::store::paths;
+
+/// How much of a file is read at a time.
+pub(super) const CHUNK: usize = 256 << 10;
+
+/// Hashes every kept blob.
+pub(super) fn check_blobs(
+    bench: Bench<'_>,
+    leads: &Leads,
+    result: &mut Findings,
+) -> Result<Vec<Damage>> {
+    let walked = walk_digests(&bench.store.root().join("blobs"))?;
+    result.strays.extend(walked.strays);
+    let blobs: Vec<Present<Digest>> = walked.folders.into_iter().flatten().collect();
+    result.checked.blobs += blobs.len() as u64;
+    result.checked.bytes += blobs.iter().map(|blob| blob.stat.size).sum::<u64>();
+    let found: Vec<Option<Damage>> = blobs
+        .par_iter()
+        .map(|blob| check_blob(bench, leads, &blob.id))
+        .collect::<Result<_>>()?;
+    Ok(found.into_iter().flatten().collect())
+}
+
+fn check_blob(bench: Bench<'_>, leads: &Leads, digest: &Digest) -> Result<Option<Damage>> {
+    let finding = |kind, detail: String| {
+        let finding = Finding::of_file(kind, &paths::blob(digest), detail);
+        Ok(Some(finding.needed_by(leads.of_blob(digest)).into()))
+    };
+    match hash_blob(bench, digest) {
+        Ok(seen) if seen == *digest => Ok(None),
+        Ok(seen) => finding(Kind::BlobDamaged, format!("its bytes are those of {seen}")),
+        Err(e) if matches!(e.cause(), Cause::Interrupted) => Err(e),
+        Err(e) => finding(Kind::Unreadable, e.to_string()),
+    }
+}
+
+fn hash_blob(bench: Bench<'_>, digest: &Digest) -> Result<Digest> {
+    let mut file = bench.store.open_blob(digest)?;
+    let mut hasher = DigestHasher::new(digest.algorithm());
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        bench.watch.check()?;
+        match file.read(&mut chunk).context("read the blob", digest)? {
+            0 => return Ok(hasher.finish()),
+            n => {
+                hasher.update(&chunk[..n]);
+                bench.watch.advance(n as u64);
+            }
+        }
+    }
+}
+
+/// Reads every recipe, those of live images that are missing too; returns what they need.
+pub(super) fn check_recipes(
+    bench: Bench<'_>,
+    leads: &Leads,
+    result: &mut Findings,
+) -> Result<(Needed, Vec<Damage>)> {
+    let walked = walk_digests(&bench.store.root().join("layers"))?;
+    result.strays.extend(walked.strays);
+    let there: BTreeSet<DiffId> = walked
+        .folders
+        .iter()
+        .flatten()
+        .map(|file| DiffId(file.id))
+        .collect();
+    result.checked.recipes += there.len() as u64;
+    let wanted = leads.reach.diff_ids();
+    let missing = wanted
+        .difference(&there)
+        .map(|layer| missing_recipe(bench, leads, layer));
+    let mut damages = missing.collect::<Result<Vec<Damage>>>()?;
+    let there: Vec<DiffId> = there.into_iter().collect();
+    let mut needed = Needed::new();
+    // A few at a time: a layer's contents are held only until they are merged.
+    for some in there.chunks(rayon::current_num_threads() * 4) {
+        bench.watch.check()?;
+        let read: Vec<_> = some
+            .par_iter()
+            .map(|layer| read_recipe(bench, leads, layer))
+            .collect();
+        for outcome in read {
+            match outcome {
+                Ok(contents) => needed.extend(contents.iter().map(|c| (c.id, c.size))),
+                Err(damage) => damages.push(*damage),
+            }
+        }
+    }
+    Ok((needed, damages))
+}
+
+fn read_recipe(
+    bench: Bench<'_>,
+    leads: &Leads,
+    layer: &DiffId,
+) -> Result<Vec<ContentRef>, Box<Damage>> {
+    let contents = bench
+        .store
+        .recipe(layer)
+        .and_then(|recipe| recipe.contents());
+    contents.map_err(|e| {
+        let kind = match e.cause() {
+            Cause::Io(_) => Kind::Unreadable,
+            _ => Kind::RecipeDamaged,
+        };
+        let finding = Finding::of_file(kind, &paths::recipe(layer), e.to_string());
+        Box::new(finding.needed_by(leads.of_layer(layer)).into())
+    })
+}
+
+fn missing_recipe(bench: Bench<'_>, leads: &Leads, layer: &DiffId) -> Result<Damage> {
+    let mut detail = "the store does not have it".to_owned();
+    for (blob, _) in leads
+        .reach
+        .layers
+        .iter()
+        .filter(|(_, diff_id)| *diff_id == layer)
+    {
+        if bench.store.blob_size(blob)?.is_some() {
+            detail = format!("the store does not have it, but keeps the layer's blob {blob}");
+        }
+    }
+    let finding = Finding::of_file(Kind::RecipeMissing, &paths::recipe(layer), detail);
+    Ok(finding.needed_by(leads.of_layer(layer)).into())
+}
