@@ -698,7 +698,7 @@ fn more_names_than_an_inode_can_have_take_more_inodes() {
 #[test]
 fn an_attribute_whose_value_is_refused_makes_a_copy_and_a_warning() {
     // More than any file system takes.
-    let huge = with_xattr(meta(0o644, 2), "user.huge", &[b'x'; 70_000]);
+    let huge = with_xattr(meta(0o644, 2), "user.huge", &vec![b'x'; 70_000]);
     let tree = Folder::new(meta(0o755, 1))
         .with("a", file(huge.clone(), "bytes"))
         .with(
