@@ -7,7 +7,6 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use rayon::prelude::*;
 use rustix::io::Errno;
 
 use super::host;
@@ -224,7 +223,6 @@ impl Checkout<'_> {
     }
 
     fn finish(&self, maker: &Maker<'_>, mut tally: Tally) -> Result<Report> {
-        tally.check_harm(maker.plan, self.writer.store())?;
         prepare::finish_dirs(maker, &mut tally)?;
         let refuse = self.options.strictness == Strictness::Refuse && !tally.is_clean();
         let report = tally.into_report(maker.plan);
@@ -270,11 +268,10 @@ fn fill(maker: &Maker<'_>, tally: &mut Tally) -> Result<()> {
     let full = std::mem::take(&mut tally.full);
     prepare::replace_full(maker, full, tally)?;
     tally.check_harm(maker.plan, maker.writer.store())?;
-    let joined = maker.plan.groups.par_iter().map(|group| maker.join(group));
-    for part in joined.collect::<Result<Vec<_>>>()? {
-        tally.merge(part);
-    }
-    Ok(())
+    tally.merge(prepare::gather(&maker.plan.groups, |group, tally| {
+        maker.join(group, tally)
+    })?);
+    tally.check_harm(maker.plan, maker.writer.store())
 }
 
 /// The way through the directories, side by side; each is opened by its path when its turn comes, so that no more

@@ -1,6 +1,6 @@
 //! Owns the further names of inodes: exactly the image's own hard links, made once all first names are there.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::FileType;
 use rustix::io::Errno;
@@ -10,48 +10,55 @@ use super::link::{Maker, NO_DEVICE, Place, With as _};
 use super::plan::{Group, Make};
 use super::report::{Reason, Warning};
 use super::tally::Tally;
-use crate::error::Result;
+use crate::error::{Cause, Error, Result};
+
+/// What is said of a group that could not stay whole.
+const TOO_MANY: &str = "more names than an inode can have";
 
 impl Maker<'_> {
     /// Makes a group's further names.
-    pub(super) fn join(&self, group: &Group) -> Result<Tally> {
-        let mut tally = Tally::default();
+    pub(super) fn join(&self, group: &Group, tally: &mut Tally) -> Result<()> {
         self.watch.check()?;
         let first = self.plan.leaf(group.first);
         let from = self.open(first.dir)?;
+        let mut made = 0;
         for (dir, name) in &group.names {
             let to = self.open(*dir)?;
-            match host::link(
-                (from.as_fd(), first.name.as_bytes()),
-                (to.as_fd(), name.as_bytes()),
-            ) {
-                Ok(()) => tally.report.names += 1,
-                Err(Errno::MLINK) => return self.regroup(group),
+            let to = (to.as_fd(), name.as_bytes());
+            match host::link((from.as_fd(), first.name.as_bytes()), to) {
+                Ok(()) => made += 1,
+                Err(Errno::MLINK) => return self.regroup(group, tally),
                 Err(Errno::NOENT) if self.may_be_skipped(group) => {
                     let spot = self.plan.spot_of(group.first);
                     tally.warn(Warning::DeviceSkipped, spot, || NO_DEVICE.to_owned());
                 }
-                Err(e) => {
-                    return Err(e)
-                        .with(|| self.plan.show_leaf(group.first), "make another name of");
-                }
+                Err(e) => return Err(self.failure(e, group.first)),
             }
         }
-        Ok(tally)
+        tally.report.names += made;
+        Ok(())
     }
 
     fn may_be_skipped(&self, group: &Group) -> bool {
         matches!(&self.plan.leaf(group.first).make, Make::Node(kind, _) if *kind != FileType::Fifo)
     }
 
+    fn failure(&self, e: Errno, leaf: u32) -> Error {
+        Error::new(
+            "make another name of",
+            self.plan.show_leaf(leaf),
+            Cause::Io(e.into()),
+        )
+    }
+
     /// Makes a group anew around an inode of its own, whose links are all free; where that is not enough, around
     /// as many inodes as it takes.
-    fn regroup(&self, group: &Group) -> Result<Tally> {
-        let mut tally = Tally::default();
+    fn regroup(&self, group: &Group, tally: &mut Tally) -> Result<()> {
         let leaf = group.first;
         let first = self.plan.leaf(leaf);
+        let further = group.names.iter().map(|(dir, name)| (*dir, name));
         let names: Vec<_> = std::iter::once((first.dir, &first.name))
-            .chain(group.names.iter().map(|(d, n)| (*d, n)))
+            .chain(further)
             .collect();
         for (dir, name) in &names {
             host::unlink(self.open(*dir)?.as_fd(), name.as_bytes())
@@ -60,37 +67,44 @@ impl Maker<'_> {
         let mut fresh = Tally::default();
         let mut around: Option<(OwnedFd, &[u8])> = None;
         for (dir, name) in names {
-            let to = self.open(dir)?;
-            let name = name.as_bytes();
-            if let Some((from, known)) = &around {
-                match host::link((from.as_fd(), known), (to.as_fd(), name)) {
-                    Ok(()) => {
-                        tally.report.names += 1;
-                        continue;
-                    }
-                    Err(Errno::MLINK) => {
-                        let spot = self.plan.spot_of(leaf);
-                        tally.warn(Warning::GroupSplit, spot, || {
-                            "more names than an inode can have".to_owned()
-                        });
-                    }
-                    Err(e) => {
-                        return Err(e).with(|| self.plan.show_leaf(leaf), "make another name of");
-                    }
-                }
+            let (at, name) = (self.open(dir)?, name.as_bytes());
+            if self.link_to(around.as_ref(), (at.as_fd(), name), leaf)? {
+                tally.report.names += 1;
+                continue;
+            }
+            if around.is_some() {
+                let spot = self.plan.spot_of(leaf);
+                tally.warn(Warning::GroupSplit, spot, || TOO_MANY.to_owned());
             }
             self.make_alone(
                 Place {
-                    at: to.as_fd(),
+                    at: at.as_fd(),
                     name,
                     leaf,
                 },
                 &mut fresh,
             )?;
-            around = Some((to, name));
+            around = Some((at, name));
         }
-        self.recount(leaf, fresh, &mut tally);
-        Ok(tally)
+        self.recount(leaf, fresh, tally);
+        Ok(())
+    }
+
+    /// Links a name to the inode that a group is being made around, if there is one and it can have one more name.
+    fn link_to(
+        &self,
+        around: Option<&(OwnedFd, &[u8])>,
+        to: (BorrowedFd<'_>, &[u8]),
+        leaf: u32,
+    ) -> Result<bool> {
+        let Some((at, name)) = around else {
+            return Ok(false);
+        };
+        match host::link((at.as_fd(), name), to) {
+            Ok(()) => Ok(true),
+            Err(Errno::MLINK) => Ok(false),
+            Err(e) => Err(self.failure(e, leaf)),
+        }
     }
 
     /// Makes a leaf as an inode of this checkout alone.
@@ -103,13 +117,12 @@ impl Maker<'_> {
 
     /// Counts what a group came to be; that its first name was made before is counted already.
     fn recount(&self, leaf: u32, fresh: Tally, tally: &mut Tally) {
-        tally.harmed = fresh.harmed;
+        tally.harmed.extend(fresh.harmed);
         match self.plan.leaf(leaf).make {
             Make::Object(_) | Make::Variant(_) => {
                 tally.report.merge(fresh.report);
-                if let Some(object) = self.plan.object_of(leaf) {
-                    tally.unlinked.add(object.size);
-                }
+                let size = self.plan.object_of(leaf).map(|object| object.size);
+                tally.unlinked.add(size.unwrap_or_default());
             }
             Make::Empty | Make::Private(..) | Make::Symlink(_) | Make::Node(..) => {}
         }

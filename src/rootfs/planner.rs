@@ -21,6 +21,9 @@ use crate::store::catalog::{Givens, Nodes};
 use crate::store::inodes::{self, Given, Owners, RefusedXattr};
 use crate::tree::{Content, Device, Item, Kind, Leaf as TreeLeaf};
 
+/// How many directories are read before they are put in order.
+const BATCH: usize = 256;
+
 /// Where a plan begins.
 #[derive(Debug)]
 pub(super) struct Start {
@@ -60,29 +63,52 @@ impl Planner<'_> {
     pub(super) fn plan(&self, start: Start, tally: &mut Tally) -> Result<Plan> {
         let Start { id, only, base } = start;
         let mut layout = Layout::new(self.linking, base);
-        let mut ids = vec![id];
-        let mut level = 0..1;
+        let mut level = vec![id];
         while !level.is_empty() {
-            let read = ids[level.clone()].par_iter().map(|id| self.read(id));
-            let mut read: Vec<Read> = read.collect::<Result<_>>()?;
-            if let (0, Some(only)) = (level.start, &only) {
-                read[0].dirs.retain(|(name, _)| name == only);
-                read[0].leaves.retain(|(name, _)| name == only);
-            }
-            for (dir, read) in level.clone().zip(read) {
-                layout.place(dir, read, &mut ids, tally)?;
-            }
-            layout.plan.levels.push(level.clone());
-            level = level.end..ids.len();
+            let first = layout.plan.dirs.len() - level.len();
+            layout.plan.levels.push(first..layout.plan.dirs.len());
+            let only = only.as_ref().filter(|_| first == 0);
+            level = self.plan_level(&mut layout, (first, &level), only, tally)?;
         }
         Ok(layout.finish())
     }
 
+    /// Plans the directories of one level, which begin at `first`; returns those of the next.
+    ///
+    /// While some are put in order, the next ones are read; what was read is never much.
+    fn plan_level(
+        &self,
+        layout: &mut Layout,
+        (first, level): (usize, &[TreeId]),
+        only: Option<&Name>,
+        tally: &mut Tally,
+    ) -> Result<Vec<TreeId>> {
+        let mut below = Vec::new();
+        let mut dirs = first..;
+        let mut ready: Vec<Read> = Vec::new();
+        let mut place = |ready: Vec<Read>| {
+            // In this order: a zip asks its second side only where the first has one.
+            let mut placed = ready.into_iter().zip(dirs.by_ref());
+            placed.try_for_each(|(read, dir)| layout.place(dir, read, &mut below, tally))
+        };
+        for batch in level.chunks(BATCH) {
+            let read = || -> Result<Vec<Read>> {
+                batch.par_iter().map(|id| self.read(id, only)).collect()
+            };
+            let (placed, read) = rayon::join(|| place(ready), read);
+            placed?;
+            ready = read?;
+        }
+        place(ready)?;
+        Ok(below)
+    }
+
     /// Reads one directory: all that does not depend on order, so that it can be done side by side.
-    fn read(&self, id: &TreeId) -> Result<Read> {
+    fn read(&self, id: &TreeId, only: Option<&Name>) -> Result<Read> {
         let node = self.nodes.get(id)?;
         let (mut dirs, mut leaves) = (Vec::new(), Vec::with_capacity(node.entries.len()));
-        for (name, item) in node.entries {
+        let wanted = |name: &Name| only.is_none_or(|only| only == name);
+        for (name, item) in node.entries.into_iter().filter(|(name, _)| wanted(name)) {
             match item {
                 Item::Dir(subtree) => dirs.push((name, subtree.id)),
                 Item::Leaf(leaf) => leaves.push((name, self.read_leaf(leaf)?)),

@@ -1,14 +1,18 @@
 //! Owns what has to be in the store before files can be linked or copied: objects that somebody vouches for,
 //! inodes with the wanted metadata, and fresh ones for those that have as many links as they can have.
 
+use std::fs::File;
+use std::os::fd::AsFd as _;
+
 use rayon::prelude::*;
 
-use super::link::{Maker, Place};
+use super::link::{Maker, Place, With as _};
 use super::plan::{Known, Make, Object, Plan, Variant};
 use super::report::Reason;
-use super::tally::{Harm, Harmed, Tally};
+use super::tally::{Harm, Harmed, Spot, Tally};
 use crate::error::{Context, Result};
 use crate::store::Writer;
+use crate::store::inodes;
 use crate::store::variants::{Restaged, Sharing, Source};
 use crate::watch::Watch;
 
@@ -115,11 +119,26 @@ pub(super) fn replace_full(maker: &Maker<'_>, mut full: Vec<u32>, tally: &mut Ta
     for (leaf, outcome) in full.iter().zip(staged) {
         tally.harmed.extend(harmed(*leaf, outcome));
     }
-    let again = full.par_iter().map(|leaf| link_again(maker, *leaf));
-    for part in again.collect::<Result<Vec<_>>>()? {
-        tally.merge(part);
-    }
+    tally.merge(gather(&full, |leaf, tally| {
+        link_again(maker, *leaf, tally)
+    })?);
     Ok(())
+}
+
+/// Does `each` with all items, side by side, and returns what was noted.
+pub(super) fn gather<T: Sync>(
+    items: &[T],
+    each: impl Fn(&T, &mut Tally) -> Result<()> + Sync,
+) -> Result<Tally> {
+    let step = |mut tally: Tally, item| each(item, &mut tally).map(|()| tally);
+    let merge = |mut one: Tally, other| {
+        one.merge(other);
+        Ok(one)
+    };
+    items
+        .par_iter()
+        .try_fold(Tally::default, step)
+        .try_reduce(Tally::default, merge)
 }
 
 fn restage(maker: &Maker<'_>, leaf: u32) -> Result<Restaged> {
@@ -152,45 +171,45 @@ fn restage(maker: &Maker<'_>, leaf: u32) -> Result<Restaged> {
     }
 }
 
-fn link_again(maker: &Maker<'_>, leaf: u32) -> Result<Tally> {
-    use std::os::fd::AsFd as _;
-    let mut tally = Tally::default();
+fn link_again(maker: &Maker<'_>, leaf: u32, tally: &mut Tally) -> Result<()> {
     let here = maker.plan.leaf(leaf);
     let dir = maker.open(here.dir)?;
-    maker.make_leaf(dir.as_fd(), leaf, &mut tally)?;
-    if std::mem::take(&mut tally.full).is_empty() {
-        return Ok(tally);
+    let full = tally.full.len();
+    maker.make_leaf(dir.as_fd(), leaf, tally)?;
+    if tally.full.len() == full {
+        return Ok(());
     }
+    tally.full.truncate(full);
     let place = Place {
         at: dir.as_fd(),
         name: here.name.as_bytes(),
         leaf,
     };
-    if let Some(object) = maker.plan.object_at(leaf) {
-        maker.make_private(place, object, Some(Reason::LinkLimit), &mut tally)?;
+    match maker.plan.object_at(leaf) {
+        Some(object) => maker.make_private(place, object, Some(Reason::LinkLimit), tally),
+        None => Ok(()),
     }
-    Ok(tally)
 }
 
 /// Gives the directories their metadata, the deepest first: filling one changes its time, and its mode may shut it.
 pub(super) fn finish_dirs(maker: &Maker<'_>, tally: &mut Tally) -> Result<()> {
-    use super::link::With as _;
     for level in maker.plan.levels.iter().rev() {
-        let done = level.clone().into_par_iter().map(|dir| {
-            let mut tally = Tally::default();
-            let dir = u32::try_from(dir).unwrap_or(u32::MAX);
-            let open = std::fs::File::from(maker.open(dir)?);
-            let refused = crate::store::inodes::give(&open, &maker.plan.dirs[dir as usize].meta);
-            let refused = refused.with(|| maker.plan.show_dir(dir), "set the metadata of")?;
-            tally.refused(&refused, super::tally::Spot { dir, leaf: None });
-            tally.report.directories += 1;
-            Ok(tally)
-        });
-        for part in done.collect::<Result<Vec<_>>>()? {
-            tally.merge(part);
-        }
         maker.watch.check()?;
+        let dirs: Vec<u32> = level
+            .clone()
+            .filter_map(|dir| u32::try_from(dir).ok())
+            .collect();
+        tally.merge(gather(&dirs, |dir, tally| finish_dir(maker, *dir, tally))?);
     }
+    Ok(())
+}
+
+fn finish_dir(maker: &Maker<'_>, dir: u32, tally: &mut Tally) -> Result<()> {
+    let open = File::from(maker.open(dir)?);
+    let refused = inodes::give(&open, &maker.plan.dirs[dir as usize].meta);
+    let refused = refused.with(|| maker.plan.show_dir(dir), "set the metadata of")?;
+    tally.refused(&refused, Spot { dir, leaf: None });
+    tally.report.directories += 1;
     Ok(())
 }
 

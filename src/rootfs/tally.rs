@@ -186,8 +186,8 @@ impl Tally {
             unlinked,
             warnings,
         } = self;
-        report.linked.files -= unlinked.files;
-        report.linked.bytes -= unlinked.bytes;
+        report.linked.files = report.linked.files.saturating_sub(unlinked.files);
+        report.linked.bytes = report.linked.bytes.saturating_sub(unlinked.bytes);
         for (
             warning,
             Warned {

@@ -668,3 +668,89 @@ fn a_group_that_reaches_the_limit_stays_one_inode() {
     assert_eq!((report.linked.files, report.names), (0, 2));
     assert_eq!(report.reasons, BTreeMap::from([(Reason::LinkLimit, 1)]));
 }
+
+#[test]
+fn more_names_than_an_inode_can_have_take_more_inodes() {
+    let fixture = Fixture::new();
+    let mut tree = Folder::new(meta(0o755, 1));
+    for at in 0..65_010 {
+        let thing = Thing::Linked(meta(0o644, 2), b"bytes".to_vec(), 1);
+        tree = tree.with(format!("{at:05}"), thing);
+    }
+    let root = fixture.put(&tree);
+    let report = fixture.out(&root, "out", &by(LinkMode::Hardlink)).unwrap();
+    let first = fs::metadata(fixture.path("out/00000")).unwrap();
+    let last = fs::metadata(fixture.path("out/65009")).unwrap();
+    if first.ino() == last.ino() {
+        // A file system without a limit in reach.
+        assert_eq!(report.names, 65_009);
+        return;
+    }
+    assert_eq!(first.nlink() + last.nlink(), 65_010);
+    assert_eq!(
+        (report.copied.files + report.reflinked.files, report.names),
+        (2, 65_008)
+    );
+    assert_eq!(report.linked.files, 0);
+    assert_eq!(report.warnings[&Warning::GroupSplit].count, 1);
+}
+
+#[test]
+fn an_attribute_whose_value_is_refused_makes_a_copy_and_a_warning() {
+    // More than any file system takes.
+    let huge = with_xattr(meta(0o644, 2), "user.huge", &vec![b'x'; 70_000]);
+    let tree = Folder::new(meta(0o755, 1))
+        .with("a", file(huge.clone(), "bytes"))
+        .with(
+            "b",
+            file(with_xattr(meta(0o644, 2), "user.huge", b"small"), "other"),
+        )
+        .with("c", file(meta(0o644, 2), "bytes"));
+    let fixture = Fixture::new();
+    let root = fixture.put(&tree);
+    let report = fixture.out(&root, "out", &by(LinkMode::Hardlink)).unwrap();
+    assert_eq!(
+        (report.linked.files, report.reasons[&Reason::XattrRefused]),
+        (2, 1)
+    );
+    let refused = &report.warnings[&Warning::XattrRefused];
+    assert_eq!(
+        (refused.count, refused.first.split(':').next()),
+        (1, Some("a"))
+    );
+    let ino = |name: &str| fs::metadata(fixture.path(name)).unwrap().ino();
+    assert_ne!(ino("out/a"), ino("out/c"));
+}
+
+#[test]
+fn on_another_file_system_files_are_copied_and_the_reason_is_counted() {
+    let fixture = Fixture::new();
+    let Ok(other) = tempfile::tempdir_in("/dev/shm") else {
+        return;
+    };
+    let device = |path: &Path| fs::metadata(path).unwrap().dev();
+    if device(other.path()) == device(fixture.store.root()) {
+        return;
+    }
+    let tree = Folder::new(meta(0o755, 1))
+        .with("a", file(meta(0o644, 2), "bytes"))
+        .with("b", file(meta(0o600, 2), "bytes"));
+    let root = fixture.put(&tree);
+    let target = other.path().join("out").to_str().unwrap().to_owned();
+    let report = fixture
+        .out(&root, &target, &by(LinkMode::Hardlink))
+        .unwrap();
+    assert_eq!((report.linked.files, report.copied.files), (0, 2));
+    assert_eq!(
+        report.reasons,
+        BTreeMap::from([(Reason::OtherFilesystem, 2)])
+    );
+    // Nothing was put into the store that could not be linked to anyway.
+    assert_eq!(
+        fs::read_dir(fixture.store.root().join("inodes"))
+            .unwrap()
+            .count(),
+        0
+    );
+    assert_eq!(fs::read(other.path().join("out/b")).unwrap(), b"bytes");
+}
