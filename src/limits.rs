@@ -1,4 +1,4 @@
-//! Owns the limits on input: what one layer may ask for. Each has its flag on the command line.
+//! Owns the limits on input: what one layer may ask for.
 
 /// How much one layer may ask for before it is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -26,8 +26,6 @@ pub enum Warning {
     InvalidName,
     /// A layout holds no image.
     NoImages,
-    /// The bytes of a layer are compressed otherwise than its media type says.
-    MediaTypeMismatch,
 }
 
 impl Warning {
@@ -44,7 +42,6 @@ impl Warning {
             Self::XattrConflict => "xattr-conflict",
             Self::InvalidName => "invalid-name",
             Self::NoImages => "no-images",
-            Self::MediaTypeMismatch => "media-type-mismatch",
         }
     }
 
@@ -61,7 +58,6 @@ impl Warning {
             Self::XattrConflict => "two forms of one extended attribute differ; the SCHILY one counts",
             Self::InvalidName => "a name is no valid reference; the image is named by its digest",
             Self::NoImages => "there is no image in it",
-            Self::MediaTypeMismatch => "a layer's bytes are not what its media type says; the bytes count",
         }
     }
 }

@@ -4,7 +4,6 @@
 use std::collections::HashSet;
 use std::fmt;
 
-use base64::Engine as _;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
@@ -174,8 +173,7 @@ fn platform_text(platform: &oci_spec::image::Platform) -> String {
 }
 
 fn decode_data(text: &str, digest: &Digest, size: u64) -> Result<Vec<u8>, WireError> {
-    let data = base64::engine::general_purpose::STANDARD
-        .decode(text)
+    let data = crate::base64::decode_padded(text.as_bytes())
         .map_err(|e| WireError(format!("the data of {digest} is not base64: {e}")))?;
     if data.len() as u64 != size || !digest.matches(&data) {
         return refuse(format!("the data of {digest} is not what its digest and size name"));

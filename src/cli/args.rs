@@ -208,7 +208,7 @@ pub(super) enum Link {
 #[derive(Args, Debug)]
 pub(super) struct Export {
     /// The images, then oci:DIR[:REF], oci-archive:FILE[:REF] or a folder
-    #[arg(required = true, num_args = 2.., value_names = ["REF", "DST"])]
+    #[arg(required = true, value_name = "REF... DST")]
     pub(super) references_and_destination: Vec<String>,
     /// Call images there by their full names, not only by their tags
     #[arg(long)]

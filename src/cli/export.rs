@@ -17,6 +17,10 @@ pub(super) fn run(session: &Session, args: &Export) -> Result<()> {
     let Some((destination, references)) = args.references_and_destination.split_last() else {
         return Err(Error::usage("export", "nothing", "no image was named"));
     };
+    if references.is_empty() {
+        let why = "expected images and then a destination, got one word";
+        return Err(Error::usage("export", destination, why));
+    }
     let place = Place::parse(destination);
     let store = session.open()?;
     let reader = store.read()?;
@@ -52,15 +56,30 @@ fn images(store: &Store, args: &Export, references: &[String], place: &Place) ->
                     .hint("leave the name away: each is called by its tag"));
             }
             Pick::Ref(name) => name.clone(),
-            Pick::All | Pick::Digest(_) => name_there(args, &names, reference, &descriptor),
+            Pick::Digest(digest) => {
+                return Err(Error::usage("export to", digest, "a digest is no name for an image there"));
+            }
+            // A docker archive knows full names only.
+            Pick::All => {
+                let docker = matches!(place, Place::DockerArchive(..));
+                let called = if args.full_names || docker { Called::Full } else { Called::Tag };
+                name_there(called, &names, reference, &descriptor)
+            }
         };
         images.push(export::Export { descriptor, name });
     }
     Ok(images)
 }
 
+/// How images are called at the destination.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Called {
+    Full,
+    Tag,
+}
+
 /// An image is called by its tag there, or by its full name; one without either by its digest.
-fn name_there(args: &Export, names: &Names, reference: &str, descriptor: &Descriptor) -> String {
+fn name_there(called: Called, names: &Names, reference: &str, descriptor: &Descriptor) -> String {
     let by_reference = match Reference::parse(reference) {
         Ok(Reference::Name(name) | Reference::Prefix { name: Some(name), .. }) if names.get(&name).is_some() => {
             Some(name)
@@ -69,7 +88,7 @@ fn name_there(args: &Export, names: &Names, reference: &str, descriptor: &Descri
     };
     let own = descriptor.annotation(wire::REF_NAME).and_then(|text| ImageName::parse(text).ok());
     match by_reference.or(own) {
-        Some(name) if args.full_names => name.to_string(),
+        Some(name) if called == Called::Full => name.to_string(),
         Some(name) => name.tag().map_or_else(|| name.to_string(), str::to_owned),
         None => descriptor.digest.to_string(),
     }

@@ -35,8 +35,8 @@ pub(super) fn run(session: &Session) -> Result<ExitCode> {
     .print(session)?;
     if !sound {
         session.note(
-            "ocistore: damage found; nothing was changed. Importing the named images again mends what is missing \
-             or damaged; files changed through a checkout's link are kept as they are",
+            "ocistore: damage found, nothing was changed; importing the named images again brings back what is \
+             missing or changed; remove a file whose bytes are wrong first",
         );
     }
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::from(DAMAGED) })
@@ -82,7 +82,7 @@ fn finding_text(finding: &Finding) -> String {
         text += &format!("    needed by {}\n", images.join(", "));
     }
     for path in paths {
-        text += &format!("    at /{path}\n");
+        text += &format!("    at /{}\n", path.trim_start_matches('/'));
     }
     let more = path_count.saturating_sub(paths.len() as u64);
     if more > 0 {

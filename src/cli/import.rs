@@ -14,6 +14,10 @@ use crate::reference::{ImageName, Pick, Place};
 pub(super) fn run(session: &Session, args: &Import) -> Result<()> {
     let options = options(session, args)?;
     let places = places(args);
+    if options.name.is_some() && places.len() > 1 {
+        return Err(Error::usage("name", "several sources", "--name names one image")
+            .hint("import them one by one"));
+    }
     let store = session.open_or_make()?;
     let mut whole = Report::default();
     for place in &places {

@@ -35,17 +35,23 @@ impl Session {
     /// Opens the store to look for damage: a catalog that cannot be made again is damage to tell, not to stop at.
     pub(super) fn open_to_check(&self) -> Result<Store> {
         let store = Store::open(&self.root()?, self.wait())?;
-        if let Err(e) = rebuild::rebuild_if_lost(&store, self.watch()) {
-            self.say(&format!("ocistore: warning: {e}"));
+        match self.rebuild(&store) {
+            Ok(()) => {}
+            Err(e) => self.say(&format!("ocistore: warning: {e}")),
         }
         Ok(store)
     }
 
     fn ready(&self, store: Store) -> Result<Store> {
-        if rebuild::rebuild_if_lost(&store, self.watch())? == rebuild::Rebuilt::Yes {
-            self.say("ocistore: note: the catalog was missing and has been made again from the files");
-        }
+        self.rebuild(&store)?;
         Ok(store)
+    }
+
+    fn rebuild(&self, store: &Store) -> Result<()> {
+        if rebuild::rebuild_if_lost(store, self.watch())? == rebuild::Rebuilt::Yes {
+            self.say("ocistore: note: the catalog was lost or torn and has been made again from the files");
+        }
+        Ok(())
     }
 
     fn root(&self) -> Result<PathBuf> {

@@ -7,15 +7,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::assemble::assemble;
 use super::disassemble::{Bench, Keep, Layer, LayerJob};
 use super::gather::{Gathered, GatheredImage, GatheredLayer, Gatherer};
-use super::merge::Merger;
+use super::merge::{Merger, Parsed};
+use super::rebuild::adopt;
 use super::source::{Root, Source};
 use super::workers::Workers;
 use crate::compress::Compression;
-use crate::digest::{DiffId, Digest, DigestHasher};
+use crate::digest::{ContentId, DiffId, Digest, DigestHasher};
+use crate::entry::{Action, Payload};
 use crate::error::{Error, Result};
 use crate::image::{Image, ImageLayer};
 use crate::limits::Limits;
 use crate::reference::ImageName;
+use crate::store::catalog::View;
+use crate::store::inodes::Given;
 use crate::store::{Store, Writer};
 use crate::warning::{Warning, Warnings};
 use crate::watch::Watch;
@@ -87,16 +91,17 @@ pub fn import(writer: &Writer<'_>, source: &Source, options: &Options, watch: &d
         report.warnings.merge(layer.warnings);
         (layer.diff_id, (layer.entries, layer.contents))
     });
-    let parsed = parsed.collect();
+    let parsed: HashMap<DiffId, Parsed> = parsed.collect();
     let merged = store.view(|view| {
+        let adopted = adopt_orphans(writer, view, &parsed)?;
         let recipe = |layer: &DiffId| writer.recipe(layer);
         let mut merger = Merger::new(&recipe, Some(view), parsed);
         let images = gathered.images.iter().map(|image| record(image, &mut merger));
         let images = images.collect::<Result<Vec<Image>>>()?;
         report.warnings.merge(std::mem::take(&mut merger.warnings));
-        Ok((images, merger.finish()))
+        Ok((images, merger.finish(), adopted))
     });
-    let (images, (nodes, chains)) = merged?;
+    let (images, (nodes, chains), adopted) = merged?;
     check_strict(source, options, &report.warnings)?;
     watch.check()?;
     let published = writer.publish()?;
@@ -104,6 +109,7 @@ pub fn import(writer: &Writer<'_>, source: &Source, options: &Options, watch: &d
     report.bytes_new = published.objects.values().map(|given| given.stat.size).sum();
     let givens: BTreeMap<_, _> = published.objects.iter().collect();
     store.change_catalog(|change| {
+        change.put_givens(adopted.iter())?;
         change.put_nodes(nodes.iter().map(|(id, bytes)| (id, bytes.as_slice())))?;
         change.put_givens(givens.iter().map(|(id, given)| (*id, *given)))?;
         chains.iter().try_for_each(|(chain, root)| change.put_chain(chain, root))?;
@@ -113,6 +119,26 @@ pub fn import(writer: &Writer<'_>, source: &Source, options: &Options, watch: &d
     name(store, &report.images, source)?;
     watch.end();
     Ok(report)
+}
+
+/// Records contents that were in place already but that nobody recorded: their import died before it could.
+fn adopt_orphans(
+    writer: &Writer<'_>,
+    view: &View,
+    parsed: &HashMap<DiffId, Parsed>,
+) -> Result<BTreeMap<ContentId, Given>> {
+    let givens = view.givens()?;
+    let mut adopted = BTreeMap::new();
+    for (entries, contents) in parsed.values() {
+        for entry in entries {
+            let Action::File(meta, Payload { ordinal: Some(ordinal), .. }) = &entry.action else { continue };
+            let Some(content) = contents.get(*ordinal as usize) else { continue };
+            if !writer.is_staged(&content.id) && givens.get(&content.id)?.is_none() {
+                adopt(writer.store(), &mut adopted, (content.id, content.size), meta)?;
+            }
+        }
+    }
+    Ok(adopted)
 }
 
 fn gather(writer: &Writer<'_>, source: &Source, watch: &dyn Watch) -> Result<Gathered> {
@@ -169,6 +195,13 @@ enum Task<'a> {
     Layer(&'a GatheredLayer, Known),
 }
 
+/// Whether any content of a layer is not as it should be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Suspects {
+    None,
+    Some,
+}
+
 /// What the store knows of a layer's blob.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Known {
@@ -208,9 +241,34 @@ impl<'a> Work<'a> {
         if !store.has_recipe(&layer.diff_id) || store.recipe(&layer.diff_id).is_err() {
             return Ok(Known::New);
         }
+        if self.suspect_contents(&layer.diff_id)? == Suspects::Some {
+            return Ok(Known::New);
+        }
         let blob = layer.descriptor.digest;
         let proved = blob == layer.diff_id.0 || store.view(|view| view.layer(&blob))? == Some(layer.diff_id);
         Ok(if proved { Known::All } else { Known::Tar })
+    }
+
+    /// Looks whether all contents of a layer that is there are as they were given; those that are not are written
+    /// anew. Contents without a record were put in place by an import that died: the layer is read again for them.
+    fn suspect_contents(&self, layer: &DiffId) -> Result<Suspects> {
+        let store = self.writer.store();
+        let contents = store.recipe(layer)?.contents()?;
+        store.view(|view| {
+            let givens = view.givens()?;
+            let mut found = Suspects::None;
+            for content in contents {
+                let changed = match givens.get(&content.id)? {
+                    Some(given) => !store.object_changes(&content.id, &given)?.is_empty(),
+                    None => true,
+                };
+                if changed {
+                    self.writer.suspect(content.id);
+                    found = Suspects::Some;
+                }
+            }
+            Ok(found)
+        })
     }
 
     fn run(&self, tasks: &[Task<'a>]) -> Result<Vec<Layer>> {

@@ -88,7 +88,7 @@ fn record(docs: &ImageDocs, merger: &mut Merger<'_>) -> Result<Image> {
 /// Finds which of the metadata that a content came with its object's file was given: the one that it shows.
 ///
 /// Where it shows none of them it was changed; the first is taken then, and the difference will be noticed.
-fn adopt(
+pub(super) fn adopt(
     store: &Store,
     givens: &mut BTreeMap<ContentId, Given>,
     (id, size): (ContentId, u64),

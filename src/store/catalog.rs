@@ -60,7 +60,10 @@ impl Catalog {
         if !self.path.exists() {
             return Ok(false);
         }
-        match self.view(|_| Ok(())) {
+        // redb trusts what it reads: bytes that make no sense can end in a panic instead of an error.
+        let looked = std::panic::catch_unwind(|| self.view(View::look));
+        let torn = |_| Err(wrong(&self.path, "it makes no sense"));
+        match looked.unwrap_or_else(torn) {
             Ok(()) => Ok(true),
             Err(e) if matches!(e.cause(), Cause::Damaged(_)) => {
                 durable::remove(&self.path)?;
@@ -78,7 +81,7 @@ impl Catalog {
             return Ok(());
         }
         durable::remove(staged)?;
-        let database = self.say(builder().create(staged))?;
+        let database = self.say(builder().create_file(durable::create_new(staged)?))?;
         self.write(&database, |change| {
             change.make_tables()?;
             fill(change)
@@ -162,6 +165,23 @@ fn wrong(path: &Path, what: impl fmt::Display) -> Error {
 impl View {
     fn say<T, E: Into<redb::Error>>(&self, result: std::result::Result<T, E>) -> Result<T> {
         result.map_err(|e| catalog_error(&self.path, e.into()))
+    }
+
+    /// Opens every table and reads its first row.
+    fn look(&self) -> Result<()> {
+        let nodes = self.say(self.transaction.open_table(NODES))?;
+        self.say(nodes.first())?;
+        let images = self.say(self.transaction.open_table(IMAGES))?;
+        self.say(images.first())?;
+        let chains = self.say(self.transaction.open_table(CHAINS))?;
+        self.say(chains.first())?;
+        let layers = self.say(self.transaction.open_table(LAYERS))?;
+        self.say(layers.first())?;
+        let large = self.say(self.transaction.open_table(LARGE))?;
+        self.say(large.first())?;
+        let objects = self.say(self.transaction.open_table(OBJECTS))?;
+        self.say(objects.first())?;
+        Ok(())
     }
 
     /// Returns the node of `id`, checked against it.

@@ -85,6 +85,9 @@ impl Store {
 
     fn make(root: &Path) -> Result<()> {
         durable::create_folder(root)?;
+        // Contents carry setuid bits and secrets: nobody else reaches them, in a folder that was there before too.
+        let only_owner = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        fs::set_permissions(root, only_owner).context("keep others out of", quoted(root))?;
         let empty = fs::read_dir(root).context("read the folder", quoted(root))?.flatten();
         let ours: Vec<_> = empty.map(|entry| entry.file_name()).collect();
         let known = |name: &std::ffi::OsString| {
@@ -151,7 +154,8 @@ impl Store {
 
     /// Changes names: all that `change` does becomes visible at once, durably.
     pub fn change_names<T>(&self, change: impl FnOnce(&mut Names) -> Result<T>) -> Result<T> {
-        let _lock = Lock::take(&self.path("locks/publish"), locks::Mode::Exclusive, self.wait)?;
+        // Held for one small file at a time: waiting is shorter than any answer that nobody waits for.
+        let _lock = Lock::take(&self.path("locks/publish"), locks::Mode::Exclusive, Wait::Forever)?;
         let mut names = self.names()?;
         let before = names.encode();
         let done = change(&mut names)?;

@@ -42,6 +42,16 @@ impl Writer<'_> {
         })
     }
 
+    /// Says that the stored object of a content is not to be trusted: where the content comes again it is written anew.
+    pub fn suspect(&self, id: ContentId) {
+        self.staged().suspects.insert(id);
+    }
+
+    /// Tells whether this session is going to put the content in place.
+    pub fn is_staged(&self, id: &ContentId) -> bool {
+        self.staged().objects.contains_key(id)
+    }
+
     /// Gives a staged file its metadata and counts it in.
     fn stage_object(&self, file: &File, id: ContentId, size: u64, meta: &Meta) -> Result<()> {
         let meta = self.owners.apply_to_object(meta);
@@ -62,6 +72,9 @@ impl Writer<'_> {
 
     /// Tells whether the store has the content already, and whole.
     fn is_stored(&self, id: &ContentId, size: u64) -> Result<bool> {
+        if self.staged().suspects.contains(id) {
+            return Ok(false);
+        }
         let Some(stat) = self.store.stat_object(id)? else { return Ok(false) };
         if stat.stx_size != size {
             return Ok(false);

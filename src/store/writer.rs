@@ -36,6 +36,8 @@ pub(super) struct Staged {
     /// Contents that this session has seen, so that each is written once.
     pub(super) seen: HashSet<ContentId>,
     pub(super) objects: HashMap<ContentId, Given>,
+    /// Contents whose stored objects are not as they should be.
+    pub(super) suspects: HashSet<ContentId>,
     /// Large contents by size, so that a second one like it can be compared instead of written.
     pub(super) large: HashMap<u64, Vec<ContentId>>,
     pub(super) inodes: Vec<InodeId>,
@@ -143,7 +145,7 @@ impl<'s> Writer<'s> {
     /// Makes everything staged durable, then puts it in place; after that it only needs a name.
     pub fn publish(&self) -> Result<Published> {
         let staged = std::mem::take(&mut *self.staged());
-        let Staged { seen: _, objects, large: _, inodes, blobs, recipes } = staged;
+        let Staged { seen: _, objects, suspects: _, large: _, inodes, blobs, recipes } = staged;
         let mut contents: Vec<(PathBuf, PathBuf)> = Vec::with_capacity(objects.len() + inodes.len());
         contents.extend(objects.keys().map(|id| (self.staged_object(id), self.store.path(paths::object(id)))));
         contents.extend(inodes.iter().map(|id| (self.staged_inode(id), self.store.path(paths::inode(id)))));

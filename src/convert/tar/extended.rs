@@ -1,7 +1,5 @@
 //! Owns what precedes an entry: PAX records, global ones, GNU long names, and the sparse maps among them.
 
-use base64::Engine as _;
-
 use crate::meta::{Mtime, Xattrs};
 use crate::recipe::Piece;
 
@@ -105,7 +103,9 @@ impl Pax {
                 if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
                     self.schily.insert(xattr_name(name.to_vec())?, value.into());
                 } else if let Some(name) = key.strip_prefix(b"LIBARCHIVE.xattr.") {
-                    self.libarchive.insert(xattr_name(unescape(name)?)?, unbase64(value)?);
+                    let value = crate::base64::decode_any(value)
+                        .map_err(|e| format!("an attribute's value is not base64: {e}"))?;
+                    self.libarchive.insert(xattr_name(unescape(name)?)?, value.into());
                 } else if let Some(key) = key.strip_prefix(b"GNU.sparse.") {
                     self.sparse.set(key, value, pieces_max)?;
                 }
@@ -311,15 +311,6 @@ fn unescape(name: &[u8]) -> Result<Vec<u8>, Why> {
         rest = &after[2..];
     }
     Ok(plain)
-}
-
-/// libarchive writes values in base64 without padding; others pad.
-fn unbase64(value: &[u8]) -> Result<Box<[u8]>, Why> {
-    let end = value.iter().rposition(|b| *b != b'=').map_or(0, |last| last + 1);
-    base64::engine::general_purpose::STANDARD_NO_PAD
-        .decode(&value[..end])
-        .map(Vec::into_boxed_slice)
-        .map_err(|e| format!("an attribute's value is not base64: {e}"))
 }
 
 /// Checks a sparse map: in order, without overlap, within the file, and as long as what is stored.
