@@ -61,14 +61,24 @@ fn sweep_files(collector: &Collector<'_>, dead: &Dead, watch: &dyn Watch) -> Res
         objects,
         inodes,
     } = dead;
-    delete_all(blobs, watch, |id| collector.delete_blob(id))?;
-    sync_after(blobs, collector)?;
-    delete_all(recipes, watch, |id| collector.delete_recipe(id))?;
-    sync_after(recipes, collector)?;
-    delete_all(objects, watch, |id| collector.delete_object(id))?;
-    delete_all(inodes, watch, |id| collector.delete_inode(id))?;
-    sync_after(objects, collector)?;
-    sync_after(inodes, collector)
+    // A file system may make deletions durable in any order: what has to be gone first is synced first.
+    if !blobs.is_empty() {
+        delete_all(blobs, watch, |id| collector.delete_blob(id))?;
+        collector.sync_below("blobs")?;
+    }
+    if !recipes.is_empty() {
+        delete_all(recipes, watch, |id| collector.delete_recipe(id))?;
+        collector.sync_below("layers")?;
+    }
+    if !objects.is_empty() {
+        delete_all(objects, watch, |id| collector.delete_object(id))?;
+        collector.sync_below("objects")?;
+    }
+    if !inodes.is_empty() {
+        delete_all(inodes, watch, |id| collector.delete_inode(id))?;
+        collector.sync_below("inodes")?;
+    }
+    Ok(())
 }
 
 fn delete_all<I: Sync>(
@@ -82,13 +92,4 @@ fn delete_all<I: Sync>(
         watch.advance(*bytes);
         Ok(())
     })
-}
-
-/// A file system may make deletions durable in any order: what has to be gone first is synced first.
-fn sync_after<I>(files: &[(I, u64)], collector: &Collector<'_>) -> Result<()> {
-    if files.is_empty() {
-        Ok(())
-    } else {
-        collector.sync()
-    }
 }

@@ -350,6 +350,16 @@ impl<'s> Collector<'s> {
     pub fn sync(&self) -> Result<()> {
         durable::sync_all(&self.store.root)
     }
+
+    /// Makes the deletions below one of the store's folders durable, without waiting for what others write.
+    pub fn sync_below(&self, folder: &str) -> Result<()> {
+        use rayon::prelude::*;
+        let folder = self.store.path(folder);
+        let entries = fs::read_dir(&folder).context("read the folder", quoted(&folder))?;
+        let paths: std::io::Result<Vec<_>> = entries.map(|entry| Ok(entry?.path())).collect();
+        let paths = paths.context("read the folder", quoted(&folder))?;
+        paths.par_iter().filter(|path| path.is_dir()).try_for_each(|path| durable::sync_folder(path))
+    }
 }
 
 #[cfg(test)]

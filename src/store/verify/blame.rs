@@ -42,7 +42,6 @@ pub(super) fn find_images(bench: Bench<'_>, leads: &Leads, damages: &mut [Damage
             };
             let names = leads.of_image(manifest);
             let each = &mut |_: &_, path: &[u8], node: Option<&Node>| {
-                let Some(node) = node else { return };
                 note_files(node, path, &names, &wanted, damages);
             };
             walk(bench, &nodes, image.root, each)?;
@@ -93,7 +92,14 @@ fn by_layers(
     Ok(())
 }
 
-fn note_files(node: &Node, path: &[u8], names: &[String], wanted: &Wanted, damages: &mut [Damage]) {
+fn note_files(
+    node: Option<&Node>,
+    path: &[u8],
+    names: &[String],
+    wanted: &Wanted,
+    damages: &mut [Damage],
+) {
+    let Some(node) = node else { return };
     for (name, item) in &node.entries {
         let Item::Leaf(Leaf {
             kind: Kind::File(Content::Object { id, .. }),

@@ -26,20 +26,17 @@ const OF_THE_HOST: [&[u8]; 6] = [
     b"system.",
 ];
 
-/// Returns how many bytes a check reads, about.
-pub(super) fn bytes_to_hash(store: &Store) -> Result<u64> {
+/// Returns how many bytes a check reads, about: objects are those that recipes know of.
+pub(super) fn bytes_to_hash(store: &Store, needed: &Needed) -> Result<u64> {
     fn sum<I>(files: &[Present<I>]) -> u64 {
         files.iter().map(|file| file.stat.size).sum()
     }
     let root = store.root();
-    let objects = walk_fanned(&root.join("objects"), ContentId::from_hex, |files| {
-        Ok(sum(&files))
-    })?;
     let inodes = walk_fanned(&root.join("inodes"), InodeId::from_hex, |files| {
         Ok(sum(&files))
     })?;
     let blobs = walk_digests(&root.join("blobs"))?;
-    let fanned = objects.folders.iter().chain(&inodes.folders).sum::<u64>();
+    let fanned = needed.values().sum::<u64>() + inodes.folders.iter().sum::<u64>();
     Ok(fanned + blobs.folders.iter().map(|files| sum(files)).sum::<u64>())
 }
 

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use self::names::Leads;
 use super::{Reader, Store};
 use crate::digest::{ContentId, Digest, InodeId, TreeId};
 use crate::error::{Error, Result};
@@ -195,38 +196,41 @@ pub fn verify(reader: &Reader<'_>, watch: &dyn Watch, jobs: NonZeroUsize) -> Res
         .num_threads(jobs.get())
         .build();
     let pool = pool.map_err(|e| Error::failed("start", "the threads", e.to_string()))?;
-    let bench = Bench {
-        store: reader.store(),
-        watch,
-    };
-    pool.install(|| {
-        watch.begin("checking", Some(files::bytes_to_hash(bench.store)?));
-        let found = check_all(bench);
-        watch.end();
-        found
-    })
+    let store = reader.store();
+    pool.install(|| check_all(Bench { store, watch }))
 }
 
 fn check_all(bench: Bench<'_>) -> Result<Findings> {
     let mut result = Findings::default();
     let (leads, mut damages) = names::follow(bench.store)?;
-    damages.extend(layers::check_blobs(bench, &leads, &mut result)?);
-    let unexplained = leads.unexplained(&damages);
-    damages.extend(unexplained);
     let (needed, damaged_recipes) = layers::check_recipes(bench, &leads, &mut result)?;
-    let leaves = if damaged_recipes.is_empty() {
-        Some(&needed)
-    } else {
-        None
-    };
+    let leaves = damaged_recipes.is_empty().then_some(&needed);
     damages.extend(index::check(bench, &leads, leaves, &mut result)?);
     damages.extend(damaged_recipes);
-    damages.extend(files::check_objects(bench, needed, &mut result)?);
-    damages.extend(files::check_inodes(bench, &mut result)?);
+    let total = files::bytes_to_hash(bench.store, &needed)?;
+    bench.watch.begin("checking", Some(total));
+    let hashed = check_bytes(bench, &leads, needed, &mut result);
+    bench.watch.end();
+    damages.extend(hashed?);
+    let unexplained = leads.unexplained(&damages);
+    damages.extend(unexplained);
     blame::find_images(bench, &leads, &mut damages)?;
     result.findings = damages.into_iter().map(|damage| damage.finding).collect();
     result.sort();
     Ok(result)
+}
+
+/// Hashes all that is named by a hash of its bytes.
+fn check_bytes(
+    bench: Bench<'_>,
+    leads: &Leads,
+    needed: Needed,
+    result: &mut Findings,
+) -> Result<Vec<Damage>> {
+    let mut damages = layers::check_blobs(bench, leads, result)?;
+    damages.extend(files::check_objects(bench, needed, result)?);
+    damages.extend(files::check_inodes(bench, result)?);
+    Ok(damages)
 }
 
 /// Returns the digests that files below `folder/ALGORITHM/` are named by; other names are no one's.
