@@ -208,9 +208,10 @@ fn files_below(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
-            match path.is_dir() {
-                true => folders.push(path),
-                false => found.push((path.clone(), fs::read(path).unwrap())),
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                found.push((path.clone(), fs::read(path).unwrap()));
             }
         }
     }
@@ -227,7 +228,7 @@ fn every_blob_of_an_exported_layout_is_byte_for_byte_the_stores() {
     assert_eq!((report.blobs_written, report.blobs_present), (7, 0));
     let source = fixture.open("out");
     assert_eq!(source.roots()[0].name_hint.as_deref(), Some("12"));
-    let reach = Reach::of(&fixture.store, &[fixture.index.clone()]).unwrap();
+    let reach = Reach::of(&fixture.store, std::slice::from_ref(&fixture.index)).unwrap();
     for digest in reach
         .documents
         .keys()
