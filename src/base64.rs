@@ -10,6 +10,11 @@ pub(crate) fn decode_padded(text: &[u8]) -> Result<Vec<u8>, String> {
 
 /// Decodes base64 whose padding may be missing: libarchive leaves it away, others do not.
 pub(crate) fn decode_any(text: &[u8]) -> Result<Vec<u8>, String> {
-    let end = text.iter().rposition(|b| *b != b'=').map_or(0, |last| last + 1);
-    STANDARD_NO_PAD.decode(&text[..end]).map_err(|e| e.to_string())
+    let end = text
+        .iter()
+        .rposition(|b| *b != b'=')
+        .map_or(0, |last| last + 1);
+    STANDARD_NO_PAD
+        .decode(&text[..end])
+        .map_err(|e| e.to_string())
 }

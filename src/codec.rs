@@ -58,7 +58,13 @@ pub(crate) fn put_bytes(to: &mut Vec<u8>, bytes: &[u8]) {
 
 /// Appends all metadata of an inode.
 pub(crate) fn put_meta(to: &mut Vec<u8>, meta: &Meta) {
-    let Meta { mode, uid, gid, mtime, xattrs } = meta;
+    let Meta {
+        mode,
+        uid,
+        gid,
+        mtime,
+        xattrs,
+    } = meta;
     put_varint(to, u64::from(*mode));
     put_varint(to, u64::from(*uid));
     put_varint(to, u64::from(*gid));
@@ -123,7 +129,10 @@ impl<'a> Cursor<'a> {
                 return Ok(value);
             }
         }
-        Err(DecodeError::Bad { what: "varint", at: begin })
+        Err(DecodeError::Bad {
+            what: "varint",
+            at: begin,
+        })
     }
 
     /// Reads a varint that has to fit the type wanted.
@@ -153,11 +162,20 @@ impl<'a> Cursor<'a> {
             return Err(self.bad("mode"));
         }
         let (uid, gid) = (self.number("uid")?, self.number("gid")?);
-        let mtime = Mtime { secs: self.signed()?, nanos: self.number("nanoseconds")? };
+        let mtime = Mtime {
+            secs: self.signed()?,
+            nanos: self.number("nanoseconds")?,
+        };
         if mtime.nanos >= 1_000_000_000 {
             return Err(self.bad("nanoseconds"));
         }
-        Ok(Meta { mode, uid, gid, mtime, xattrs: self.xattrs()? })
+        Ok(Meta {
+            mode,
+            uid,
+            gid,
+            mtime,
+            xattrs: self.xattrs()?,
+        })
     }
 
     fn xattrs(&mut self) -> Result<Xattrs, DecodeError> {
@@ -165,7 +183,11 @@ impl<'a> Cursor<'a> {
         let mut xattrs = BTreeMap::new();
         for _ in 0..count {
             let (key, value): (Box<[u8]>, Box<[u8]>) = (self.bytes()?.into(), self.bytes()?.into());
-            if key.is_empty() || xattrs.last_key_value().is_some_and(|(last, _)| *last >= key) {
+            if key.is_empty()
+                || xattrs
+                    .last_key_value()
+                    .is_some_and(|(last, _)| *last >= key)
+            {
                 return Err(self.bad("order of xattrs"));
             }
             xattrs.insert(key, value);
@@ -202,7 +224,12 @@ mod tests {
 
     #[test]
     fn a_longer_spelling_of_a_varint_is_refused() {
-        for bad in [&[0x80, 0x00][..], &[0xff, 0x80, 0x00], &[0xff; 11], &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02]] {
+        for bad in [
+            &[0x80, 0x00][..],
+            &[0xff, 0x80, 0x00],
+            &[0xff; 11],
+            &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02],
+        ] {
             assert!(Cursor::new(bad).varint().is_err(), "{bad:?}");
         }
     }

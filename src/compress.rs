@@ -51,7 +51,10 @@ impl Compression {
     pub fn writer<W: Write>(self, to: W) -> io::Result<Compressor<W>> {
         Ok(match self {
             Self::None => Compressor::None(to),
-            Self::Gzip => Compressor::Gzip(flate2::write::GzEncoder::new(to, flate2::Compression::new(6))),
+            Self::Gzip => Compressor::Gzip(flate2::write::GzEncoder::new(
+                to,
+                flate2::Compression::new(6),
+            )),
             Self::Zstd => Compressor::Zstd(zstd::Encoder::new(to, 3)?),
         })
     }
@@ -120,7 +123,10 @@ enum State<'a, R: BufRead> {
 
 impl<R: BufRead> Members<'_, R> {
     fn new(from: R, codec: Codec) -> Self {
-        Self { state: State::Between(from), codec }
+        Self {
+            state: State::Between(from),
+            codec,
+        }
     }
 
     /// Begins the next member, or ends at the end of the input.
@@ -175,7 +181,10 @@ fn skip_zeros(from: &mut impl BufRead) -> io::Result<()> {
             return Ok(());
         }
         if rest.iter().any(|b| *b != 0) {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "bytes after the compressed stream"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "bytes after the compressed stream",
+            ));
         }
         let len = rest.len();
         from.consume(len);

@@ -59,7 +59,15 @@ pub struct DigestError(String);
 impl Digest {
     /// Parses `algorithm:hex`.
     pub fn parse(text: &str) -> Result<Self, DigestError> {
-        let refuse = || DigestError(text.chars().take(160).collect::<String>().escape_debug().to_string());
+        let refuse = || {
+            DigestError(
+                text.chars()
+                    .take(160)
+                    .collect::<String>()
+                    .escape_debug()
+                    .to_string(),
+            )
+        };
         let (name, hex) = text.split_once(':').ok_or_else(refuse)?;
         let algorithm = Algorithm::from_name(name).ok_or_else(refuse)?;
         let mut bytes = [0; 64];
@@ -94,7 +102,10 @@ impl Digest {
     /// Returns the digest of `algorithm` with these raw bytes, if their number is right.
     pub fn from_raw(algorithm: Algorithm, raw: &[u8]) -> Option<Self> {
         let mut bytes = [0; 64];
-        bytes.get_mut(..algorithm.len_bytes()).filter(|to| to.len() == raw.len())?.copy_from_slice(raw);
+        bytes
+            .get_mut(..algorithm.len_bytes())
+            .filter(|to| to.len() == raw.len())?
+            .copy_from_slice(raw);
         Some(Self { algorithm, bytes })
     }
 

@@ -45,7 +45,12 @@ pub enum Cause {
 impl Error {
     /// Returns the error of an `act` on `object`.
     pub fn new(act: &'static str, object: impl fmt::Display, cause: Cause) -> Self {
-        Self(Box::new(Inner { act, object: object.to_string(), cause, hint: None }))
+        Self(Box::new(Inner {
+            act,
+            object: object.to_string(),
+            cause,
+            hint: None,
+        }))
     }
 
     /// Returns the error of a reference, image or store that is not there.
@@ -101,7 +106,12 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { act, object, cause, hint } = &*self.0;
+        let Inner {
+            act,
+            object,
+            cause,
+            hint,
+        } = &*self.0;
         write!(f, "cannot {act} {object}: {cause}")?;
         match hint {
             Some(hint) => write!(f, "; {hint}"),
@@ -176,9 +186,16 @@ mod tests {
     fn an_error_is_one_line_of_act_object_cause_and_next_step() {
         let gone = io::Error::from_raw_os_error(2);
         let error = Err::<(), _>(gone).context("open", "'x'").unwrap_err();
-        assert_eq!(error.to_string(), "cannot open 'x': no such file or directory");
-        let error = Error::missing("check out", "debian:13", "no such image").hint("see `ocistore images`");
-        assert_eq!(error.to_string(), "cannot check out debian:13: no such image; see `ocistore images`");
+        assert_eq!(
+            error.to_string(),
+            "cannot open 'x': no such file or directory"
+        );
+        let error =
+            Error::missing("check out", "debian:13", "no such image").hint("see `ocistore images`");
+        assert_eq!(
+            error.to_string(),
+            "cannot check out debian:13: no such image; see `ocistore images`"
+        );
         assert_eq!(error.exit_code(), 2);
     }
 }

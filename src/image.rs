@@ -43,12 +43,24 @@ impl Image {
 
     /// Returns the canonical bytes, closed by their checksum.
     pub fn encode(&self) -> Vec<u8> {
-        let Self { manifest, config, layers, root, platform, created } = self;
+        let Self {
+            manifest,
+            config,
+            layers,
+            root,
+            platform,
+            created,
+        } = self;
         let mut to = vec![VERSION];
         put_digest(&mut to, manifest);
         put_digest(&mut to, config);
         put_varint(&mut to, layers.len() as u64);
-        for ImageLayer { blob, size, diff_id } in layers {
+        for ImageLayer {
+            blob,
+            size,
+            diff_id,
+        } in layers
+        {
             put_digest(&mut to, blob);
             put_varint(&mut to, *size);
             put_digest(&mut to, &diff_id.0);
@@ -73,7 +85,11 @@ impl Image {
         let mut layers = Vec::new();
         for _ in 0..count {
             let (blob, size) = (take_digest(&mut cursor)?, cursor.varint()?);
-            layers.push(ImageLayer { blob, size, diff_id: DiffId(take_digest(&mut cursor)?) });
+            layers.push(ImageLayer {
+                blob,
+                size,
+                diff_id: DiffId(take_digest(&mut cursor)?),
+            });
         }
         let root = TreeId(cursor.array()?);
         let (platform, created) = (take_text(&mut cursor)?, take_text(&mut cursor)?);
@@ -82,7 +98,14 @@ impl Image {
             return Err(cursor.bad("checksum"));
         }
         cursor.end()?;
-        Ok(Self { manifest, config, layers, root, platform, created })
+        Ok(Self {
+            manifest,
+            config,
+            layers,
+            root,
+            platform,
+            created,
+        })
     }
 }
 
@@ -122,7 +145,11 @@ mod tests {
         Image {
             manifest: of("manifest"),
             config: of("config"),
-            layers: vec![ImageLayer { blob: of("blob"), size: 300, diff_id: DiffId(of("tar")) }],
+            layers: vec![ImageLayer {
+                blob: of("blob"),
+                size: 300,
+                diff_id: DiffId(of("tar")),
+            }],
             root: TreeId::of(b"root"),
             platform: "linux/amd64".to_owned(),
             created: "2026-01-02T03:04:05Z".to_owned(),

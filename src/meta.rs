@@ -35,6 +35,9 @@ impl Meta {
 
     /// Returns the metadata of a directory that no entry describes: 0755, 0:0, 1970.
     pub fn implicit_dir() -> Self {
-        Self { mode: 0o755, ..Self::default() }
+        Self {
+            mode: 0o755,
+            ..Self::default()
+        }
     }
 }

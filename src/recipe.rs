@@ -47,7 +47,13 @@ pub struct Trailer {
 impl Trailer {
     /// Returns the canonical bytes, without length and checksum.
     pub fn encode(&self) -> Vec<u8> {
-        let Self { diff_id, tar_size, entries, body_len, refs } = self;
+        let Self {
+            diff_id,
+            tar_size,
+            entries,
+            body_len,
+            refs,
+        } = self;
         let mut to = Vec::with_capacity(128);
         put_digest(&mut to, &diff_id.0);
         for value in [tar_size, entries, body_len, refs] {
@@ -142,7 +148,10 @@ pub struct SegmentWriter<W: Write> {
 impl<W: Write> SegmentWriter<W> {
     /// Writes to `to`.
     pub fn new(to: W) -> Self {
-        Self { to, literal: Vec::new() }
+        Self {
+            to,
+            literal: Vec::new(),
+        }
     }
 
     /// Adds bytes that stand in the tar as they are.
@@ -210,7 +219,10 @@ pub fn read_segment(from: &mut impl BufRead) -> io::Result<Segment> {
             let count = read_bounded(from, PIECES_MAX)?;
             let mut pieces = Vec::new();
             for _ in 0..count {
-                pieces.push(Piece { offset: read_varint(from)?, len: read_varint(from)? });
+                pieces.push(Piece {
+                    offset: read_varint(from)?,
+                    len: read_varint(from)?,
+                });
             }
             Ok(Segment::Pieces(pieces))
         }
@@ -231,7 +243,9 @@ fn read_varint(from: &mut impl BufRead) -> io::Result<u64> {
         let byte = read_byte(from)?;
         bytes.push(byte);
         if byte & 0x80 == 0 || bytes.len() == 10 {
-            return Cursor::new(&bytes).varint().map_err(|_| invalid("varint in a recipe"));
+            return Cursor::new(&bytes)
+                .varint()
+                .map_err(|_| invalid("varint in a recipe"));
         }
     }
 }
@@ -257,7 +271,11 @@ mod tests {
             prop::collection::vec(any::<u8>(), 1..50).prop_map(Segment::Literal),
             Just(Segment::Whole),
             prop::collection::vec((any::<u64>(), any::<u64>()), 0..4).prop_map(|p| {
-                Segment::Pieces(p.into_iter().map(|(offset, len)| Piece { offset, len }).collect())
+                Segment::Pieces(
+                    p.into_iter()
+                        .map(|(offset, len)| Piece { offset, len })
+                        .collect(),
+                )
             }),
         ]
     }
@@ -318,7 +336,13 @@ mod tests {
     #[test]
     fn a_trailer_comes_back_from_its_bytes() {
         let diff_id = DiffId(Digest::sha256(b"tar"));
-        let trailer = Trailer { diff_id, tar_size: 1, entries: 2, body_len: 300, refs: 4 };
+        let trailer = Trailer {
+            diff_id,
+            tar_size: 1,
+            entries: 2,
+            body_len: 300,
+            refs: 4,
+        };
         assert_eq!(Trailer::decode(&trailer.encode()).unwrap(), trailer);
     }
 }

@@ -29,9 +29,10 @@ impl ImageName {
     pub fn parse(text: &str) -> Result<Self, NameError> {
         let refuse = || NameError(text.escape_debug().to_string());
         let (repository, version) = match text.split_once('@') {
-            Some((repository, digest)) => {
-                (repository, Version::Digest(Digest::parse(digest).map_err(|_| refuse())?))
-            }
+            Some((repository, digest)) => (
+                repository,
+                Version::Digest(Digest::parse(digest).map_err(|_| refuse())?),
+            ),
             None => match split_tag(text) {
                 Some((repository, tag)) => (repository, Version::Tag(tag.to_owned())),
                 None => (text, Version::Tag("latest".to_owned())),
@@ -44,7 +45,10 @@ impl ImageName {
         if !is_repository(repository) || !tag_ok {
             return Err(refuse());
         }
-        Ok(Self { repository: repository.to_owned(), version })
+        Ok(Self {
+            repository: repository.to_owned(),
+            version,
+        })
     }
 
     /// Returns `repository:tag`.
@@ -87,15 +91,26 @@ fn split_tag(text: &str) -> Option<(&str, &str)> {
 
 fn is_tag(text: &str) -> bool {
     text.len() <= 128
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
-        && text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_')
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+        && text
+            .bytes()
+            .next()
+            .is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 fn is_repository(text: &str) -> bool {
     let mut parts = text.split('/');
-    let Some(first) = parts.next() else { return false };
+    let Some(first) = parts.next() else {
+        return false;
+    };
     let more = text.contains('/');
-    let (host, port) = if more { first.split_once(':').unwrap_or((first, "0")) } else { (first, "0") };
+    let (host, port) = if more {
+        first.split_once(':').unwrap_or((first, "0"))
+    } else {
+        (first, "0")
+    };
     text.len() <= 1024
         && is_component(host)
         && !port.is_empty()
@@ -104,17 +119,36 @@ fn is_repository(text: &str) -> bool {
 }
 
 fn is_component(text: &str) -> bool {
-    text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
-        && text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric())
+    text.bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+        && text
+            .bytes()
+            .next()
+            .is_some_and(|b| b.is_ascii_alphanumeric())
 }
 
 /// Turns a folder's or file's name into a repository: what the grammar does not allow becomes `-`.
 pub fn repository_from_path(path: &Path) -> String {
-    let stem = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    let clean: String =
-        stem.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' }).collect();
+    let stem = path
+        .file_name()
+        .map(|n| n.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let clean: String = stem
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || "._-".contains(c) {
+                c
+            } else {
+                '-'
+            }
+        })
+        .collect();
     let clean = clean.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
-    if clean.is_empty() { "image".to_owned() } else { clean.to_owned() }
+    if clean.is_empty() {
+        "image".to_owned()
+    } else {
+        clean.to_owned()
+    }
 }
 
 /// What a person means by a reference; the store finds what it leads to.
@@ -148,9 +182,14 @@ impl Reference {
         };
         let is_hex = hex.len() >= 6 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         if is_hex && (algorithm.is_some() || !text.contains(':')) {
-            return Ok(Self::Prefix { algorithm, hex: hex.to_owned(), name });
+            return Ok(Self::Prefix {
+                algorithm,
+                hex: hex.to_owned(),
+                name,
+            });
         }
-        name.map(Self::Name).ok_or_else(|| NameError(text.escape_debug().to_string()))
+        name.map(Self::Name)
+            .ok_or_else(|| NameError(text.escape_debug().to_string()))
     }
 }
 
@@ -183,8 +222,11 @@ pub enum Pick {
 impl Place {
     /// Parses `oci:DIR[:REF]`, `oci:DIR@DIGEST`, `oci-archive:FILE[:REF]`, `docker-archive:FILE[:REF]`, a path, or `-`.
     pub fn parse(text: &str) -> Self {
-        let transports: [(&str, fn(PathBuf, Pick) -> Self); 3] =
-            [("oci:", Self::Layout), ("oci-archive:", Self::OciArchive), ("docker-archive:", Self::DockerArchive)];
+        let transports: [(&str, fn(PathBuf, Pick) -> Self); 3] = [
+            ("oci:", Self::Layout),
+            ("oci-archive:", Self::OciArchive),
+            ("docker-archive:", Self::DockerArchive),
+        ];
         if text == "-" {
             return Self::Stream;
         }
@@ -235,25 +277,63 @@ mod tests {
         }
         let by_digest = format!("debian@{}", Digest::sha256(b""));
         assert_eq!(ImageName::parse(&by_digest).unwrap().to_string(), by_digest);
-        for bad in ["", ":", "a:", ":a", "a b", "a//b", "/a", "a/", "-a", "../a", "a:b:c", "a@sha256:00", "ä"] {
+        for bad in [
+            "",
+            ":",
+            "a:",
+            ":a",
+            "a b",
+            "a//b",
+            "/a",
+            "a/",
+            "-a",
+            "../a",
+            "a:b:c",
+            "a@sha256:00",
+            "ä",
+        ] {
             assert!(ImageName::parse(bad).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn a_word_of_hex_digits_may_be_a_digest_or_a_name() {
-        assert!(matches!(Reference::parse("cafe12").unwrap(), Reference::Prefix { name: Some(_), .. }));
-        assert!(matches!(Reference::parse("sha256:cafe12").unwrap(), Reference::Prefix { algorithm: Some(_), .. }));
-        assert!(matches!(Reference::parse("cafe").unwrap(), Reference::Name(_)));
-        assert!(matches!(Reference::parse("cafe12:1").unwrap(), Reference::Name(_)));
+        assert!(matches!(
+            Reference::parse("cafe12").unwrap(),
+            Reference::Prefix { name: Some(_), .. }
+        ));
+        assert!(matches!(
+            Reference::parse("sha256:cafe12").unwrap(),
+            Reference::Prefix {
+                algorithm: Some(_),
+                ..
+            }
+        ));
+        assert!(matches!(
+            Reference::parse("cafe").unwrap(),
+            Reference::Name(_)
+        ));
+        assert!(matches!(
+            Reference::parse("cafe12:1").unwrap(),
+            Reference::Name(_)
+        ));
     }
 
     #[test]
     fn a_path_ends_at_the_first_colon() {
-        assert_eq!(Place::parse("oci:a/b:c:d"), Place::Layout("a/b".into(), Pick::Ref("c:d".to_owned())));
-        assert_eq!(Place::parse("oci-archive:x.tar"), Place::OciArchive("x.tar".into(), Pick::All));
+        assert_eq!(
+            Place::parse("oci:a/b:c:d"),
+            Place::Layout("a/b".into(), Pick::Ref("c:d".to_owned()))
+        );
+        assert_eq!(
+            Place::parse("oci-archive:x.tar"),
+            Place::OciArchive("x.tar".into(), Pick::All)
+        );
         let digest = Digest::sha256(b"");
-        assert_eq!(Place::parse(&format!("oci:d@{digest}")), Place::Layout("d".into(), Pick::Digest(digest)));
+        assert_eq!(
+            Place::parse(&format!("oci:d@{digest}")),
+            Place::Layout("d".into(), Pick::Digest(digest))
+        );
         assert_eq!(Place::parse("-"), Place::Stream);
     }
 }

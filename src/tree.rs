@@ -212,13 +212,21 @@ impl Node {
 
     /// Returns the entry called `name`.
     pub fn get(&self, name: &[u8]) -> Option<&Item> {
-        let at = self.entries.binary_search_by(|(n, _)| n.as_bytes().cmp(name)).ok()?;
+        let at = self
+            .entries
+            .binary_search_by(|(n, _)| n.as_bytes().cmp(name))
+            .ok()?;
         Some(&self.entries[at].1)
     }
 }
 
 fn put_totals(to: &mut Vec<u8>, totals: &Totals) {
-    let Totals { names, files, bytes, linked } = totals;
+    let Totals {
+        names,
+        files,
+        bytes,
+        linked,
+    } = totals;
     for value in [names, files, bytes, linked] {
         put_varint(to, *value);
     }
@@ -239,7 +247,14 @@ fn put_kind(to: &mut Vec<u8>, kind: &Kind, group: Option<LinkGroup>) {
             put_bytes(to, target);
         }
         Kind::Char(Device { major, minor }) | Kind::Block(Device { major, minor }) => {
-            to.push(linked | if matches!(kind, Kind::Char(_)) { CHAR } else { BLOCK });
+            to.push(
+                linked
+                    | if matches!(kind, Kind::Char(_)) {
+                        CHAR
+                    } else {
+                        BLOCK
+                    },
+            );
             put_varint(to, u64::from(*major));
             put_varint(to, u64::from(*minor));
         }
@@ -265,7 +280,10 @@ fn take_item(cursor: &mut Cursor<'_>) -> Result<Item, DecodeError> {
     let kind = match tag & !LINKED {
         FILE => Kind::File(match cursor.varint()? {
             0 => Content::Empty,
-            size => Content::Object { size, id: ContentId(cursor.array()?) },
+            size => Content::Object {
+                size,
+                id: ContentId(cursor.array()?),
+            },
         }),
         SYMLINK => Kind::Symlink(take_target(cursor)?),
         CHAR => Kind::Char(take_device(cursor)?),
@@ -273,8 +291,16 @@ fn take_item(cursor: &mut Cursor<'_>) -> Result<Item, DecodeError> {
         FIFO => Kind::Fifo,
         _ => return Err(cursor.bad("type")),
     };
-    let group = if tag & LINKED == 0 { None } else { Some(LinkGroup(cursor.array()?)) };
-    Ok(Item::Leaf(Leaf { kind, meta: cursor.meta()?, group }))
+    let group = if tag & LINKED == 0 {
+        None
+    } else {
+        Some(LinkGroup(cursor.array()?))
+    };
+    Ok(Item::Leaf(Leaf {
+        kind,
+        meta: cursor.meta()?,
+        group,
+    }))
 }
 
 fn take_target(cursor: &mut Cursor<'_>) -> Result<Box<[u8]>, DecodeError> {
@@ -286,7 +312,10 @@ fn take_target(cursor: &mut Cursor<'_>) -> Result<Box<[u8]>, DecodeError> {
 }
 
 fn take_device(cursor: &mut Cursor<'_>) -> Result<Device, DecodeError> {
-    Ok(Device { major: cursor.number("major")?, minor: cursor.number("minor")? })
+    Ok(Device {
+        major: cursor.number("major")?,
+        minor: cursor.number("minor")?,
+    })
 }
 
 #[cfg(test)]
@@ -301,17 +330,32 @@ mod tests {
             prop::collection::vec(any::<u8>(), 0..8).prop_map(Vec::into_boxed_slice),
             0..3,
         );
-        (0..=Meta::MODE_BITS, any::<u32>(), any::<u32>(), any::<i64>(), 0..1_000_000_000u32, xattrs).prop_map(
-            |(mode, uid, gid, secs, nanos, xattrs)| Meta { mode, uid, gid, mtime: Mtime { secs, nanos }, xattrs },
+        (
+            0..=Meta::MODE_BITS,
+            any::<u32>(),
+            any::<u32>(),
+            any::<i64>(),
+            0..1_000_000_000u32,
+            xattrs,
         )
+            .prop_map(|(mode, uid, gid, secs, nanos, xattrs)| Meta {
+                mode,
+                uid,
+                gid,
+                mtime: Mtime { secs, nanos },
+                xattrs,
+            })
     }
 
     fn kind() -> impl Strategy<Value = Kind> {
-        let device = (any::<u32>(), any::<u32>()).prop_map(|(major, minor)| Device { major, minor });
+        let device =
+            (any::<u32>(), any::<u32>()).prop_map(|(major, minor)| Device { major, minor });
         prop_oneof![
             Just(Kind::File(Content::Empty)),
-            (any::<[u8; 32]>(), 1..u64::MAX)
-                .prop_map(|(id, size)| Kind::File(Content::Object { id: ContentId(id), size })),
+            (any::<[u8; 32]>(), 1..u64::MAX).prop_map(|(id, size)| Kind::File(Content::Object {
+                id: ContentId(id),
+                size
+            })),
             prop::collection::vec(1..=255u8, 1..20).prop_map(|t| Kind::Symlink(t.into())),
             device.clone().prop_map(Kind::Char),
             device.prop_map(Kind::Block),
@@ -320,20 +364,37 @@ mod tests {
     }
 
     fn item() -> impl Strategy<Value = Item> {
-        let leaf = (kind(), meta(), any::<Option<[u8; 16]>>())
-            .prop_map(|(kind, meta, group)| Item::Leaf(Leaf { kind, meta, group: group.map(LinkGroup) }));
-        let dir = (any::<[u8; 32]>(), any::<[u8; 32]>(), any::<[u64; 4]>()).prop_map(|(id, shape, t)| {
-            let totals = Totals { names: t[0], files: t[1], bytes: t[2], linked: t[3] };
-            Item::Dir(Subtree { id: TreeId(id), shape: ShapeId(shape), totals })
+        let leaf = (kind(), meta(), any::<Option<[u8; 16]>>()).prop_map(|(kind, meta, group)| {
+            Item::Leaf(Leaf {
+                kind,
+                meta,
+                group: group.map(LinkGroup),
+            })
         });
+        let dir =
+            (any::<[u8; 32]>(), any::<[u8; 32]>(), any::<[u64; 4]>()).prop_map(|(id, shape, t)| {
+                let totals = Totals {
+                    names: t[0],
+                    files: t[1],
+                    bytes: t[2],
+                    linked: t[3],
+                };
+                Item::Dir(Subtree {
+                    id: TreeId(id),
+                    shape: ShapeId(shape),
+                    totals,
+                })
+            });
         prop_oneof![leaf, dir]
     }
 
     fn node() -> impl Strategy<Value = Node> {
         let name = prop::collection::vec(any::<u8>(), 1..12)
             .prop_filter_map("a name", |bytes| Name::parse(&bytes).ok());
-        (meta(), prop::collection::btree_map(name, item(), 0..6))
-            .prop_map(|(meta, entries)| Node { meta, entries: entries.into_iter().collect() })
+        (meta(), prop::collection::btree_map(name, item(), 0..6)).prop_map(|(meta, entries)| Node {
+            meta,
+            entries: entries.into_iter().collect(),
+        })
     }
 
     proptest! {
@@ -355,16 +416,29 @@ mod tests {
 
     #[test]
     fn the_shape_does_not_know_metadata() {
-        let plain = Node { entries: vec![(Name::parse(b"a").unwrap(), fifo(Meta::default()))], ..Node::default() };
+        let plain = Node {
+            entries: vec![(Name::parse(b"a").unwrap(), fifo(Meta::default()))],
+            ..Node::default()
+        };
         let other = Node {
             meta: Meta::implicit_dir(),
-            entries: vec![(Name::parse(b"a").unwrap(), fifo(Meta { uid: 7, ..Meta::default() }))],
+            entries: vec![(
+                Name::parse(b"a").unwrap(),
+                fifo(Meta {
+                    uid: 7,
+                    ..Meta::default()
+                }),
+            )],
         };
         assert_eq!(plain.shape(), other.shape());
         assert_ne!(TreeId::of(&plain.encode()), TreeId::of(&other.encode()));
     }
 
     fn fifo(meta: Meta) -> Item {
-        Item::Leaf(Leaf { kind: Kind::Fifo, meta, group: None })
+        Item::Leaf(Leaf {
+            kind: Kind::Fifo,
+            meta,
+            group: None,
+        })
     }
 }

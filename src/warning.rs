@@ -50,12 +50,20 @@ impl Warning {
         match self {
             Self::DuplicatePath => "a path comes twice in one layer; the last entry counts",
             Self::RepeatedHeader => "an extension header or key comes twice; the last counts",
-            Self::LongNameAndPax => "a long name and a PAX path describe one entry; the PAX path counts",
-            Self::OddWhiteout => "a whiteout is not an empty regular file; it is applied by its name",
+            Self::LongNameAndPax => {
+                "a long name and a PAX path describe one entry; the PAX path counts"
+            }
+            Self::OddWhiteout => {
+                "a whiteout is not an empty regular file; it is applied by its name"
+            }
             Self::AufsEntry => "an entry of AUFS's own is not part of the tree",
-            Self::TrailingSlash => "a file without data whose name ends with a slash is taken as a directory",
+            Self::TrailingSlash => {
+                "a file without data whose name ends with a slash is taken as a directory"
+            }
             Self::MissingPadding => "the last entry's padding is missing",
-            Self::XattrConflict => "two forms of one extended attribute differ; the SCHILY one counts",
+            Self::XattrConflict => {
+                "two forms of one extended attribute differ; the SCHILY one counts"
+            }
             Self::InvalidName => "a name is no valid reference; the image is named by its digest",
             Self::NoImages => "there is no image in it",
         }
@@ -78,14 +86,23 @@ pub struct Noted {
 impl Warnings {
     /// Notes one; `place` is only asked for the first of its kind.
     pub fn note(&mut self, warning: Warning, place: impl FnOnce() -> String) {
-        let noted = self.0.entry(warning).or_insert_with(|| Noted { count: 0, first: place() });
+        let noted = self.0.entry(warning).or_insert_with(|| Noted {
+            count: 0,
+            first: place(),
+        });
         noted.count += 1;
     }
 
     /// Takes in those of another part of the work.
     pub fn merge(&mut self, other: Self) {
         for (warning, noted) in other.0 {
-            self.0.entry(warning).or_insert(Noted { count: 0, first: noted.first }).count += noted.count;
+            self.0
+                .entry(warning)
+                .or_insert(Noted {
+                    count: 0,
+                    first: noted.first,
+                })
+                .count += noted.count;
         }
     }
 

@@ -56,12 +56,17 @@ impl Media {
     /// Classifies a media type.
     pub fn of(media_type: &str) -> Self {
         const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.";
-        let plain = media_type.strip_suffix("+gzip").or(media_type.strip_suffix("+zstd")).unwrap_or(media_type);
+        let plain = media_type
+            .strip_suffix("+gzip")
+            .or(media_type.strip_suffix("+zstd"))
+            .unwrap_or(media_type);
         match media_type {
             OCI_INDEX | "application/vnd.docker.distribution.manifest.list.v2+json" => Self::Index,
             OCI_MANIFEST | "application/vnd.docker.distribution.manifest.v2+json" => Self::Manifest,
             OCI_CONFIG | "application/vnd.docker.container.image.v1+json" => Self::Config,
-            _ if plain == OCI_LAYER || plain == "application/vnd.oci.image.layer.nondistributable.v1.tar" => {
+            _ if plain == OCI_LAYER
+                || plain == "application/vnd.oci.image.layer.nondistributable.v1.tar" =>
+            {
                 Self::Layer(match media_type.rsplit_once('+') {
                     Some((_, "gzip")) => Compression::Gzip,
                     Some((_, "zstd")) => Compression::Zstd,
@@ -107,8 +112,13 @@ pub struct Descriptor {
 impl Descriptor {
     /// Reads a descriptor out of a document.
     pub fn from_value(value: &Value) -> Result<Self, WireError> {
-        let Value::Object(raw) = value else { return refuse("expected a descriptor, got something else") };
-        let digest = raw.get("digest").and_then(Value::as_str).unwrap_or_default();
+        let Value::Object(raw) = value else {
+            return refuse("expected a descriptor, got something else");
+        };
+        let digest = raw
+            .get("digest")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         let digest = Digest::parse(digest).map_err(|e| WireError(e.to_string()))?;
         let typed: oci_spec::image::Descriptor = serde_json::from_value(value.clone())
             .map_err(|e| WireError(format!("malformed descriptor of {digest}: {e}")))?;
@@ -132,7 +142,14 @@ impl Descriptor {
         raw.insert("mediaType".to_owned(), media_type.into());
         raw.insert("digest".to_owned(), digest.to_string().into());
         raw.insert("size".to_owned(), size.into());
-        Self { media_type: media_type.to_owned(), digest, size, data: None, platform: None, raw }
+        Self {
+            media_type: media_type.to_owned(),
+            digest,
+            size,
+            data: None,
+            platform: None,
+            raw,
+        }
     }
 
     /// Returns what its media type says.
@@ -161,14 +178,19 @@ impl Descriptor {
             }
         }
         if !annotations.is_empty() {
-            self.raw.insert("annotations".to_owned(), Value::Object(annotations));
+            self.raw
+                .insert("annotations".to_owned(), Value::Object(annotations));
         }
         self
     }
 }
 
 fn platform_text(platform: &oci_spec::image::Platform) -> String {
-    let variant = platform.variant().as_ref().map(|v| format!("/{v}")).unwrap_or_default();
+    let variant = platform
+        .variant()
+        .as_ref()
+        .map(|v| format!("/{v}"))
+        .unwrap_or_default();
     format!("{}/{}{variant}", platform.os(), platform.architecture())
 }
 
@@ -176,7 +198,9 @@ fn decode_data(text: &str, digest: &Digest, size: u64) -> Result<Vec<u8>, WireEr
     let data = crate::base64::decode_padded(text.as_bytes())
         .map_err(|e| WireError(format!("the data of {digest} is not base64: {e}")))?;
     if data.len() as u64 != size || !digest.matches(&data) {
-        return refuse(format!("the data of {digest} is not what its digest and size name"));
+        return refuse(format!(
+            "the data of {digest} is not what its digest and size name"
+        ));
     }
     Ok(data)
 }
@@ -208,7 +232,11 @@ pub struct Manifest {
 impl Manifest {
     /// Tells whether it is an image: an image config over nothing but layers.
     pub fn is_image(&self) -> bool {
-        self.config.media() == Media::Config && self.layers.iter().all(|l| matches!(l.media(), Media::Layer(_)))
+        self.config.media() == Media::Config
+            && self
+                .layers
+                .iter()
+                .all(|l| matches!(l.media(), Media::Layer(_)))
     }
 }
 
@@ -217,17 +245,25 @@ impl Document {
     pub fn parse(bytes: &[u8], media_type: &str) -> Result<Self, WireError> {
         let kind = Media::of(media_type);
         if !matches!(kind, Media::Index | Media::Manifest) {
-            return Ok(Self::Unknown(strict_json(bytes).map(|v| descriptors_in(&v)).unwrap_or_default()));
+            return Ok(Self::Unknown(
+                strict_json(bytes)
+                    .map(|v| descriptors_in(&v))
+                    .unwrap_or_default(),
+            ));
         }
         let value = strict_json(bytes)?;
-        let Value::Object(map) = &value else { return refuse("expected a JSON object") };
+        let Value::Object(map) = &value else {
+            return refuse("expected a JSON object");
+        };
         if map.contains_key("layers") && map.contains_key("manifests") {
             return refuse("a document with both 'layers' and 'manifests'");
         }
         if let Some(inside) = map.get("mediaType")
             && inside.as_str() != Some(media_type)
         {
-            return refuse(format!("expected mediaType {media_type} as its descriptor says, got {inside}"));
+            return refuse(format!(
+                "expected mediaType {media_type} as its descriptor says, got {inside}"
+            ));
         }
         match kind {
             Media::Index => Ok(Self::Index(descriptor_list(map, "manifests")?)),
@@ -239,9 +275,15 @@ impl Document {
     pub fn descriptors(&self) -> Vec<&Descriptor> {
         match self {
             Self::Index(children) | Self::Unknown(children) => children.iter().collect(),
-            Self::Manifest(Manifest { config, layers, subject, artifact_type: _ }) => {
-                std::iter::once(config).chain(layers).chain(subject).collect()
-            }
+            Self::Manifest(Manifest {
+                config,
+                layers,
+                subject,
+                artifact_type: _,
+            }) => std::iter::once(config)
+                .chain(layers)
+                .chain(subject)
+                .collect(),
         }
     }
 }
@@ -252,12 +294,17 @@ fn parse_manifest(map: &Map<String, Value>) -> Result<Manifest, WireError> {
     {
         return refuse(format!("expected schemaVersion 2, got {version}"));
     }
-    let Some(config) = map.get("config") else { return refuse("a manifest without a config") };
+    let Some(config) = map.get("config") else {
+        return refuse("a manifest without a config");
+    };
     Ok(Manifest {
         config: Descriptor::from_value(config)?,
         layers: descriptor_list(map, "layers")?,
         subject: map.get("subject").map(Descriptor::from_value).transpose()?,
-        artifact_type: map.get("artifactType").and_then(Value::as_str).map(str::to_owned),
+        artifact_type: map
+            .get("artifactType")
+            .and_then(Value::as_str)
+            .map(str::to_owned),
     })
 }
 
@@ -280,7 +327,9 @@ fn collect_descriptors(value: &Value, found: &mut Vec<Descriptor>) {
     match value {
         Value::Array(items) => items.iter().for_each(|v| collect_descriptors(v, found)),
         Value::Object(map) => {
-            if ["mediaType", "digest", "size"].iter().all(|key| map.contains_key(*key))
+            if ["mediaType", "digest", "size"]
+                .iter()
+                .all(|key| map.contains_key(*key))
                 && let Ok(descriptor) = Descriptor::from_value(value)
             {
                 found.push(descriptor);
@@ -306,13 +355,21 @@ impl Config {
     /// Parses an image config.
     pub fn parse(bytes: &[u8]) -> Result<Self, WireError> {
         let value = strict_json(bytes)?;
-        let typed: oci_spec::image::ImageConfiguration =
-            serde_json::from_value(value).map_err(|e| WireError(format!("malformed image config: {e}")))?;
-        let variant = typed.variant().as_ref().map(|v| format!("/{v}")).unwrap_or_default();
+        let typed: oci_spec::image::ImageConfiguration = serde_json::from_value(value)
+            .map_err(|e| WireError(format!("malformed image config: {e}")))?;
+        let variant = typed
+            .variant()
+            .as_ref()
+            .map(|v| format!("/{v}"))
+            .unwrap_or_default();
         let diff_ids = typed.rootfs().diff_ids().iter();
         Ok(Self {
             diff_ids: diff_ids
-                .map(|d| Digest::parse(d).map(DiffId).map_err(|e| WireError(e.to_string())))
+                .map(|d| {
+                    Digest::parse(d)
+                        .map(DiffId)
+                        .map_err(|e| WireError(e.to_string()))
+                })
                 .collect::<Result<_, _>>()?,
             platform: format!("{}/{}{variant}", typed.os(), typed.architecture()),
             created: typed.created().clone().unwrap_or_default(),
@@ -325,7 +382,9 @@ pub fn check_layout_file(bytes: &[u8]) -> Result<(), WireError> {
     let value = strict_json(bytes)?;
     match value.get("imageLayoutVersion").and_then(Value::as_str) {
         Some(version) if version == "1" || version.starts_with("1.") => Ok(()),
-        Some(version) => refuse(format!("expected an image layout of version 1, got {version}")),
+        Some(version) => refuse(format!(
+            "expected an image layout of version 1, got {version}"
+        )),
         None => refuse("no imageLayoutVersion"),
     }
 }
@@ -398,7 +457,10 @@ impl<'de> Visitor<'de> for StrictVisitor {
         let mut seen = HashSet::new();
         while let Some((key, Strict(value))) = from.next_entry::<String, Strict>()? {
             if !seen.insert(key.clone()) {
-                return Err(de::Error::custom(format_args!("the key '{}' twice", key.escape_debug())));
+                return Err(de::Error::custom(format_args!(
+                    "the key '{}' twice",
+                    key.escape_debug()
+                )));
             }
             map.insert(key, value);
         }
@@ -414,7 +476,13 @@ mod tests {
     fn json_that_readers_understand_differently_is_refused() {
         assert!(strict_json(br#"{"a":1,"b":[true,null,1.5,-2,"x"]}"#).is_ok());
         let deep = "[".repeat(129) + &"]".repeat(129);
-        for bad in [r#"{"a":1,"a":2}"#, r#"{"x":{"a":1,"\u0061":2}}"#, "\u{feff}{}", "{} x", &deep] {
+        for bad in [
+            r#"{"a":1,"a":2}"#,
+            r#"{"x":{"a":1,"\u0061":2}}"#,
+            "\u{feff}{}",
+            "{} x",
+            &deep,
+        ] {
             assert!(strict_json(bad.as_bytes()).is_err(), "{bad}");
         }
     }
@@ -423,24 +491,43 @@ mod tests {
     fn a_manifest_that_is_an_index_too_is_refused() {
         assert!(Document::parse(br#"{"layers":[],"manifests":[]}"#, OCI_INDEX).is_err());
         assert!(Document::parse(br#"{"mediaType":"x","manifests":[]}"#, OCI_INDEX).is_err());
-        assert_eq!(Document::parse(br#"{"manifests":[]}"#, OCI_INDEX).unwrap(), Document::Index(Vec::new()));
+        assert_eq!(
+            Document::parse(br#"{"manifests":[]}"#, OCI_INDEX).unwrap(),
+            Document::Index(Vec::new())
+        );
     }
 
     #[test]
     fn descriptors_are_found_in_documents_nobody_knows() {
         let digest = Digest::sha256(b"");
-        let text = format!(r#"{{"deep":[{{"blob":{{"mediaType":"a/b","digest":"{digest}","size":0}}}}]}}"#);
-        let Document::Unknown(found) = Document::parse(text.as_bytes(), "x/y").unwrap() else { panic!() };
+        let text = format!(
+            r#"{{"deep":[{{"blob":{{"mediaType":"a/b","digest":"{digest}","size":0}}}}]}}"#
+        );
+        let Document::Unknown(found) = Document::parse(text.as_bytes(), "x/y").unwrap() else {
+            panic!()
+        };
         assert_eq!(found[0].digest, digest);
     }
 
     #[test]
     fn media_types_of_oci_and_docker_are_known() {
         for (media_type, media) in [
-            ("application/vnd.oci.image.layer.v1.tar+zstd", Media::Layer(Compression::Zstd)),
-            ("application/vnd.oci.image.layer.nondistributable.v1.tar+gzip", Media::Layer(Compression::Gzip)),
-            ("application/vnd.docker.image.rootfs.diff.tar.gzip", Media::Layer(Compression::Gzip)),
-            ("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", Media::Layer(Compression::Gzip)),
+            (
+                "application/vnd.oci.image.layer.v1.tar+zstd",
+                Media::Layer(Compression::Zstd),
+            ),
+            (
+                "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+                Media::Layer(Compression::Gzip),
+            ),
+            (
+                "application/vnd.docker.image.rootfs.diff.tar.gzip",
+                Media::Layer(Compression::Gzip),
+            ),
+            (
+                "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+                Media::Layer(Compression::Gzip),
+            ),
             (OCI_LAYER, Media::Layer(Compression::None)),
             ("application/vnd.in-toto+json", Media::Other),
         ] {
@@ -452,7 +539,8 @@ mod tests {
     fn wrong_data_in_a_descriptor_is_refused() {
         let digest = Digest::sha256(b"hi");
         let of = |data: &str| {
-            let text = format!(r#"{{"mediaType":"a/b","digest":"{digest}","size":2,"data":"{data}"}}"#);
+            let text =
+                format!(r#"{{"mediaType":"a/b","digest":"{digest}","size":2,"data":"{data}"}}"#);
             Descriptor::from_value(&serde_json::from_str(&text).unwrap())
         };
         assert_eq!(of("aGk=").unwrap().data.unwrap(), b"hi");

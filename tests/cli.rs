@@ -16,7 +16,9 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap() }
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+        }
     }
 
     /// A place whose store has the sample.
@@ -36,7 +38,12 @@ impl Place {
 
     fn run(&self, args: &[&str]) -> Output {
         let mut command = Command::cargo_bin("ocistore").unwrap();
-        command.arg("--store").arg(self.path("store")).args(args).output().unwrap()
+        command
+            .arg("--store")
+            .arg(self.path("store"))
+            .args(args)
+            .output()
+            .unwrap()
     }
 
     fn ok(&self, args: &[&str]) -> String {
@@ -52,7 +59,10 @@ impl Place {
         assert!(!output.status.success(), "{args:?} should fail");
         assert!(output.stdout.is_empty(), "{args:?} printed a result");
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-        (output.status.code().unwrap(), errors.lines().next().unwrap_or_default().to_owned())
+        (
+            output.status.code().unwrap(),
+            errors.lines().next().unwrap_or_default().to_owned(),
+        )
     }
 
     fn json(&self, args: &[&str]) -> Value {
@@ -85,7 +95,11 @@ fn sample() -> PathBuf {
 }
 
 fn copy_folder(from: &Path, to: &Path) {
-    let done = std::process::Command::new("cp").arg("-r").args([from, to]).status().unwrap();
+    let done = std::process::Command::new("cp")
+        .arg("-r")
+        .args([from, to])
+        .status()
+        .unwrap();
     assert!(done.success());
 }
 
@@ -94,32 +108,74 @@ fn blobs(layout: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut paths = Vec::new();
     walk(&layout.join("blobs"), &mut paths);
     paths.sort();
-    paths.into_iter().map(|p| (p.strip_prefix(layout).unwrap().to_owned(), fs::read(&p).unwrap())).collect()
+    paths
+        .into_iter()
+        .map(|p| {
+            (
+                p.strip_prefix(layout).unwrap().to_owned(),
+                fs::read(&p).unwrap(),
+            )
+        })
+        .collect()
 }
 
 #[test]
 fn import_prints_a_name_and_a_digest_a_line() {
     let place = Place::new();
     let printed = place.ok(&["import", sample().to_str().unwrap()]);
-    let names: Vec<&str> = printed.lines().map(|line| line.split(' ').next().unwrap()).collect();
-    assert_eq!(names, ["sample:1", "sample:2", "sample:zstd", "sample:plain", "sample:multi"]);
+    let names: Vec<&str> = printed
+        .lines()
+        .map(|line| line.split(' ').next().unwrap())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "sample:1",
+            "sample:2",
+            "sample:zstd",
+            "sample:plain",
+            "sample:multi"
+        ]
+    );
     let quiet = place.ok(&["import", "-q", &format!("oci:{}:2", sample().display())]);
-    assert_eq!(quiet.trim(), printed.lines().nth(1).unwrap().split(' ').nth(1).unwrap());
+    assert_eq!(
+        quiet.trim(),
+        printed.lines().nth(1).unwrap().split(' ').nth(1).unwrap()
+    );
 }
 
 #[test]
 fn every_blob_comes_back_byte_for_byte() {
     let place = Place::with_sample();
     let to = place.text("out");
-    let names = ["sample:1", "sample:2", "sample:zstd", "sample:plain", "sample:multi"];
+    let names = [
+        "sample:1",
+        "sample:2",
+        "sample:zstd",
+        "sample:plain",
+        "sample:multi",
+    ];
     place.ok(&[&["export"], &names[..], &[&format!("oci:{to}")]].concat());
     assert_eq!(blobs(Path::new(&to)), blobs(&sample()));
     let archive = place.text("out.tar");
-    place.ok(&[&["export"], &names[..], &[&format!("oci-archive:{archive}")]].concat());
+    place.ok(&[
+        &["export"],
+        &names[..],
+        &[&format!("oci-archive:{archive}")],
+    ]
+    .concat());
     let other = Place::new();
     other.ok(&["import", &format!("oci-archive:{archive}")]);
     let again = other.text("again");
-    other.ok(&["export", "out:1", "out:2", "out:zstd", "out:plain", "out:multi", &again]);
+    other.ok(&[
+        "export",
+        "out:1",
+        "out:2",
+        "out:zstd",
+        "out:plain",
+        "out:multi",
+        &again,
+    ]);
     assert_eq!(blobs(Path::new(&again)), blobs(&sample()));
 }
 
@@ -139,7 +195,10 @@ fn dropped_blobs_come_back_as_the_same_tars_and_that_is_said() {
         target
     };
     let (a, b) = (tree(&place, "sample:2"), tree(&other, "out:2"));
-    let same = std::process::Command::new("diff").args(["-r", "--no-dereference", &a, &b]).output().unwrap();
+    let same = std::process::Command::new("diff")
+        .args(["-r", "--no-dereference", &a, &b])
+        .output()
+        .unwrap();
     let text = String::from_utf8_lossy(&same.stdout);
     assert!(text.lines().all(|line| line.contains("is a ")), "{text}");
 }
@@ -188,7 +247,13 @@ fn a_file_changed_through_a_link_is_noticed_and_not_handed_out_again() {
 #[test]
 fn untagging_all_and_collecting_leaves_no_file() {
     let place = Place::with_sample();
-    let names = ["sample:1", "sample:2", "sample:zstd", "sample:plain", "sample:multi"];
+    let names = [
+        "sample:1",
+        "sample:2",
+        "sample:zstd",
+        "sample:plain",
+        "sample:multi",
+    ];
     place.ok(&["checkout", "sample:2", &place.text("tree")]);
     place.ok(&[&["untag"], &names[..4]].concat());
     place.ok(&["gc"]);
@@ -215,7 +280,10 @@ fn a_lost_or_torn_catalog_is_made_again_with_all_names() {
     fs::remove_file(place.path("store/catalog.redb")).unwrap();
     assert_eq!(place.json(&["images"]), before);
     place.ok(&["fsck"]);
-    let torn = fs::OpenOptions::new().write(true).open(place.path("store/catalog.redb")).unwrap();
+    let torn = fs::OpenOptions::new()
+        .write(true)
+        .open(place.path("store/catalog.redb"))
+        .unwrap();
     torn.set_len(4096).unwrap();
     assert_eq!(place.json(&["images"]), before);
     place.ok(&["checkout", "sample:2", &place.text("tree")]);
@@ -232,17 +300,24 @@ fn references_are_names_digests_and_their_beginnings() {
     place.ok(&["tag", &digest, "localhost:5000/a/b:c"]);
     place.ok(&["exists", "localhost:5000/a/b:c"]);
     place.ok(&["untag", "localhost:5000/a/b:c"]);
-    assert_eq!(place.run(&["exists", "localhost:5000/a/b:c"]).status.code(), Some(1));
+    assert_eq!(
+        place.run(&["exists", "localhost:5000/a/b:c"]).status.code(),
+        Some(1)
+    );
 }
 
 #[test]
 fn inspect_prints_stored_bytes_and_documents() {
     let place = Place::with_sample();
     let raw = place.ok(&["inspect", "--raw", "sample:1"]);
-    let digest = place.json(&["inspect", "sample:1"])["descriptor"]["digest"].as_str().unwrap().to_owned();
+    let digest = place.json(&["inspect", "sample:1"])["descriptor"]["digest"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let stored = fs::read(sample().join("blobs").join(digest.replace(':', "/"))).unwrap();
     assert_eq!(raw.as_bytes(), stored);
-    let config: Value = serde_json::from_str(&place.ok(&["inspect", "--config", "sample:1"])).unwrap();
+    let config: Value =
+        serde_json::from_str(&place.ok(&["inspect", "--config", "sample:1"])).unwrap();
     assert_eq!(config["rootfs"]["type"], "layers");
 }
 
@@ -262,7 +337,12 @@ fn what_is_not_there_is_exit_2_and_a_wrong_call_64() {
         assert_eq!(code, 2, "{line}");
         assert!(line.starts_with("ocistore: cannot "), "{line}");
     }
-    for args in [&["fly"][..], &["import"], &["checkout", "a"], &["tag", "sample:1", "not a name"]] {
+    for args in [
+        &["fly"][..],
+        &["import"],
+        &["checkout", "a"],
+        &["tag", "sample:1", "not a name"],
+    ] {
         assert_eq!(place.fails(args).0, 64, "{args:?}");
     }
     let empty = Place::new();
@@ -277,17 +357,30 @@ fn damaged_and_malformed_layouts_change_nothing() {
         copy_folder(&sample(), &layout);
         harm(&layout);
         let (code, line) = place.fails(&["import", layout.to_str().unwrap()]);
-        assert!(!place.path("store/objects").exists() || place.files("objects").is_empty(), "{name}");
+        assert!(
+            !place.path("store/objects").exists() || place.files("objects").is_empty(),
+            "{name}"
+        );
         if place.path("store/format").exists() {
-            assert_eq!(place.json(&["images"])["images"].as_array().unwrap().len(), 0, "{name}");
+            assert_eq!(
+                place.json(&["images"])["images"].as_array().unwrap().len(),
+                0,
+                "{name}"
+            );
             place.ok(&["gc"]);
-            assert!(place.files("blobs").is_empty() && place.files("tmp").is_empty(), "{name}");
+            assert!(
+                place.files("blobs").is_empty() && place.files("tmp").is_empty(),
+                "{name}"
+            );
         }
         (code, line)
     };
     let first_layer = |layout: &Path| {
         let blobs = blobs(layout);
-        let (path, _) = blobs.iter().find(|(_, bytes)| bytes.starts_with(&[0x1f, 0x8b])).unwrap();
+        let (path, _) = blobs
+            .iter()
+            .find(|(_, bytes)| bytes.starts_with(&[0x1f, 0x8b]))
+            .unwrap();
         layout.join(path)
     };
     let flip = |layout: &Path| {
@@ -300,9 +393,22 @@ fn damaged_and_malformed_layouts_change_nothing() {
     };
     assert_eq!(damage("a flipped bit", &flip).0, 3);
     assert_eq!(damage("a short blob", &|l| truncate(&first_layer(l))).0, 3);
-    assert_eq!(damage("a missing blob", &|l| fs::remove_file(first_layer(l)).unwrap()).0, 4);
-    assert_eq!(damage("no oci-layout", &|l| fs::remove_file(l.join("oci-layout")).unwrap()).0, 4);
-    assert_eq!(damage("a torn index", &|l| truncate(&l.join("index.json"))).0, 4);
+    assert_eq!(
+        damage("a missing blob", &|l| fs::remove_file(first_layer(l))
+            .unwrap())
+        .0,
+        4
+    );
+    assert_eq!(
+        damage("no oci-layout", &|l| fs::remove_file(l.join("oci-layout"))
+            .unwrap())
+        .0,
+        4
+    );
+    assert_eq!(
+        damage("a torn index", &|l| truncate(&l.join("index.json"))).0,
+        4
+    );
 }
 
 fn truncate(path: &Path) {
@@ -318,7 +424,10 @@ fn the_catalog_of_a_store_tells_its_size_in_json() {
     for field in ["compressed", "uncompressed", "unique", "disk", "saved"] {
         assert!(df["bytes"][field].is_u64(), "{field}");
     }
-    assert_eq!(df["objects"].as_u64().unwrap(), place.files("objects").len() as u64);
+    assert_eq!(
+        df["objects"].as_u64().unwrap(),
+        place.files("objects").len() as u64
+    );
     assert!(!df["per_image"].as_array().unwrap().is_empty());
 }
 
@@ -326,7 +435,10 @@ fn the_catalog_of_a_store_tells_its_size_in_json() {
 fn completions_and_the_man_page_name_the_commands() {
     let place = Place::new();
     for shell in ["bash", "zsh", "fish"] {
-        assert!(place.ok(&["completion", shell]).contains("checkout"), "{shell}");
+        assert!(
+            place.ok(&["completion", shell]).contains("checkout"),
+            "{shell}"
+        );
     }
     assert!(place.ok(&["man"]).contains("checkout"));
 }
@@ -334,8 +446,12 @@ fn completions_and_the_man_page_name_the_commands() {
 #[test]
 fn a_store_is_read_by_other_tools_as_a_layout() {
     let place = Place::with_sample();
-    let index: Value = serde_json::from_slice(&fs::read(place.path("store/index.json")).unwrap()).unwrap();
+    let index: Value =
+        serde_json::from_slice(&fs::read(place.path("store/index.json")).unwrap()).unwrap();
     assert_eq!(index["schemaVersion"], 2);
-    assert_eq!(index["manifests"][0]["annotations"]["org.opencontainers.image.ref.name"], "sample:1");
+    assert_eq!(
+        index["manifests"][0]["annotations"]["org.opencontainers.image.ref.name"],
+        "sample:1"
+    );
     assert!(place.path("store/oci-layout").is_file());
 }

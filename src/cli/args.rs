@@ -6,9 +6,16 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// A local store for OCI images: every file once, root filesystems by hard links, every digest kept.
 #[derive(Parser, Debug)]
-#[command(name = "ocistore", version, max_term_width = 100, arg_required_else_help = true)]
-#[command(after_help = "Exit codes: 0 done, 1 failed or \"no\", 2 not there, 3 damage, 4 malformed input, \
-64 usage, 75 busy.\nREF: NAME[:TAG], NAME@DIGEST, a digest, or at least 6 of its first hex digits.")]
+#[command(
+    name = "ocistore",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true
+)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 failed or \"no\", 2 not there, 3 damage, 4 malformed input, \
+64 usage, 75 busy.\nREF: NAME[:TAG], NAME@DIGEST, a digest, or at least 6 of its first hex digits."
+)]
 pub(super) struct Cli {
     #[command(flatten)]
     pub(super) global: Global,
@@ -20,7 +27,13 @@ pub(super) struct Cli {
 #[derive(Args, Debug)]
 pub(super) struct Global {
     /// The store's folder [default: /var/lib/ocistore for root, else ~/.local/share/ocistore]
-    #[arg(long, global = true, value_name = "DIR", env = "OCISTORE_STORE", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "OCISTORE_STORE",
+        hide_env_values = true
+    )]
     pub(super) store: Option<PathBuf>,
     /// Print the result as one JSON document
     #[arg(long, global = true)]

@@ -19,7 +19,13 @@ pub(super) fn run(session: &Session, args: &Checkout) -> Result<()> {
     let found = store.find_image(&args.reference, &platform)?;
     let image = store.image(&found)?;
     session.watch().begin("checking out", None);
-    let report = checkout(&writer, &image.root, &args.target, &options(session, args)?, session.watch());
+    let report = checkout(
+        &writer,
+        &image.root,
+        &args.target,
+        &options(session, args)?,
+        session.watch(),
+    );
     session.watch().end();
     let report = report?;
     say(session, &report);
@@ -51,25 +57,47 @@ fn options(session: &Session, args: &Checkout) -> Result<Options> {
 
 fn say(session: &Session, report: &Report) {
     for (warning, seen) in &report.warnings {
-        let more = if seen.count > 1 { format!(" (and {} more)", seen.count - 1) } else { String::new() };
-        session.say(&format!("ocistore: warning: {}{more}: {}", seen.first, warning.text()));
+        let more = if seen.count > 1 {
+            format!(" (and {} more)", seen.count - 1)
+        } else {
+            String::new()
+        };
+        session.say(&format!(
+            "ocistore: warning: {}{more}: {}",
+            seen.first,
+            warning.text()
+        ));
     }
 }
 
 fn text(report: &Report) -> String {
     let mut lines = String::new();
-    for (how, count) in
-        [("linked", report.linked), ("reflinked", report.reflinked), ("copied", report.copied)]
-    {
+    for (how, count) in [
+        ("linked", report.linked),
+        ("reflinked", report.reflinked),
+        ("copied", report.copied),
+    ] {
         if count.files > 0 {
-            lines += &format!("{how:<10} {:>8} files  {}\n", count.files, output::bytes(count.bytes));
+            lines += &format!(
+                "{how:<10} {:>8} files  {}\n",
+                count.files,
+                output::bytes(count.bytes)
+            );
         }
     }
     for (reason, count) in &report.reasons {
         lines += &format!("           {count:>8} not as asked: {}\n", reason.text());
     }
-    let Report { empty, names, directories, symlinks, other, .. } = report;
-    lines + &format!(
-        "made       {directories:>8} folders  {symlinks} symlinks, {empty} empty files, {names} more names, {other} other\n"
-    )
+    let Report {
+        empty,
+        names,
+        directories,
+        symlinks,
+        other,
+        ..
+    } = report;
+    lines
+        + &format!(
+            "made       {directories:>8} folders  {symlinks} symlinks, {empty} empty files, {names} more names, {other} other\n"
+        )
 }

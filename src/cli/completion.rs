@@ -18,12 +18,13 @@ pub(super) fn man(_session: &Session, args: &Man) -> Result<()> {
     command.build();
     let command = match &args.command {
         None => command,
-        Some(name) => command
-            .find_subcommand(name)
-            .cloned()
-            .ok_or_else(|| Error::usage("print the man page of", name, "there is no such command"))?,
+        Some(name) => command.find_subcommand(name).cloned().ok_or_else(|| {
+            Error::usage("print the man page of", name, "there is no such command")
+        })?,
     };
     let mut page = Vec::new();
-    clap_mangen::Man::new(command).render(&mut page).context("make", "the man page")?;
+    clap_mangen::Man::new(command)
+        .render(&mut page)
+        .context("make", "the man page")?;
     print_bytes(&page)
 }

@@ -25,7 +25,10 @@ pub(super) fn run(session: &Session, args: &Export) -> Result<()> {
     let store = session.open()?;
     let reader = store.read()?;
     let images = images(&store, args, references, &place)?;
-    let options = Options { recompress: args.recompress.map(compression), jobs: session.jobs() };
+    let options = Options {
+        recompress: args.recompress.map(compression),
+        jobs: session.jobs(),
+    };
     let report = export::export(&reader, &images, &place, &options, session.watch())?;
     print(session, &report)
 }
@@ -38,7 +41,12 @@ fn compression(how: args::Compress) -> Compression {
     }
 }
 
-fn images(store: &Store, args: &Export, references: &[String], place: &Place) -> Result<Vec<export::Export>> {
+fn images(
+    store: &Store,
+    args: &Export,
+    references: &[String],
+    place: &Place,
+) -> Result<Vec<export::Export>> {
     let names = store.names()?;
     let wanted = match place {
         Place::Layout(_, pick)
@@ -52,17 +60,27 @@ fn images(store: &Store, args: &Export, references: &[String], place: &Place) ->
         let descriptor = store.find(reference)?;
         let name = match &wanted {
             Pick::Ref(_) if references.len() > 1 => {
-                return Err(Error::usage("export", "several images", "the destination names one")
-                    .hint("leave the name away: each is called by its tag"));
+                return Err(
+                    Error::usage("export", "several images", "the destination names one")
+                        .hint("leave the name away: each is called by its tag"),
+                );
             }
             Pick::Ref(name) => name.clone(),
             Pick::Digest(digest) => {
-                return Err(Error::usage("export to", digest, "a digest is no name for an image there"));
+                return Err(Error::usage(
+                    "export to",
+                    digest,
+                    "a digest is no name for an image there",
+                ));
             }
             // A docker archive knows full names only.
             Pick::All => {
                 let docker = matches!(place, Place::DockerArchive(..));
-                let called = if args.full_names || docker { Called::Full } else { Called::Tag };
+                let called = if args.full_names || docker {
+                    Called::Full
+                } else {
+                    Called::Tag
+                };
                 name_there(called, &names, reference, &descriptor)
             }
         };
@@ -81,12 +99,17 @@ enum Called {
 /// An image is called by its tag there, or by its full name; one without either by its digest.
 fn name_there(called: Called, names: &Names, reference: &str, descriptor: &Descriptor) -> String {
     let by_reference = match Reference::parse(reference) {
-        Ok(Reference::Name(name) | Reference::Prefix { name: Some(name), .. }) if names.get(&name).is_some() => {
-            Some(name)
-        }
+        Ok(
+            Reference::Name(name)
+            | Reference::Prefix {
+                name: Some(name), ..
+            },
+        ) if names.get(&name).is_some() => Some(name),
         _ => None,
     };
-    let own = descriptor.annotation(wire::REF_NAME).and_then(|text| ImageName::parse(text).ok());
+    let own = descriptor
+        .annotation(wire::REF_NAME)
+        .and_then(|text| ImageName::parse(text).ok());
     match by_reference.or(own) {
         Some(name) if called == Called::Full => name.to_string(),
         Some(name) => name.tag().map_or_else(|| name.to_string(), str::to_owned),
@@ -95,15 +118,25 @@ fn name_there(called: Called, names: &Names, reference: &str, descriptor: &Descr
 }
 
 fn print(session: &Session, report: &ExportReport) -> Result<()> {
-    let ExportReport { images, blobs_written, blobs_present, bytes_written, new_digests } = report;
+    let ExportReport {
+        images,
+        blobs_written,
+        blobs_present,
+        bytes_written,
+        new_digests,
+    } = report;
     for (old, new) in new_digests {
-        session.say(&format!("ocistore: note: made anew, its digest is another: {old} is now {new}"));
+        session.say(&format!(
+            "ocistore: note: made anew, its digest is another: {old} is now {new}"
+        ));
     }
     session.note(&format!(
         "{blobs_written} blobs of {} written, {blobs_present} were there",
         output::bytes(*bytes_written)
     ));
-    let lines = images.iter().map(|image| format!("{} {}\n", image.name, image.new));
+    let lines = images
+        .iter()
+        .map(|image| format!("{} {}\n", image.name, image.new));
     Output {
         text: lines.collect(),
         json: json!({

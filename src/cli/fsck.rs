@@ -39,13 +39,19 @@ pub(super) fn run(session: &Session) -> Result<ExitCode> {
              missing or changed; remove a file whose bytes are wrong first",
         );
     }
-    Ok(if sound { ExitCode::SUCCESS } else { ExitCode::from(DAMAGED) })
+    Ok(if sound {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(DAMAGED)
+    })
 }
 
 /// Computes every image's tree anew from its layers' recipes, and compares.
 fn check_trees(store: &Store, findings: &mut Findings) -> Result<()> {
     for (digest, docs) in Reach::of_all(store)?.images {
-        let Some(image) = store.view(|view| view.image(&digest))? else { continue };
+        let Some(image) = store.view(|view| view.image(&digest))? else {
+            continue;
+        };
         let root = rebuild::root_from_recipes(store, &docs.config.diff_ids)?;
         findings.note_root(&image, &[digest.to_string()], &root);
     }
@@ -53,10 +59,17 @@ fn check_trees(store: &Store, findings: &mut Findings) -> Result<()> {
 }
 
 fn text(findings: &Findings) -> String {
-    let Findings { checked, findings, strays } = findings;
+    let Findings {
+        checked,
+        findings,
+        strays,
+    } = findings;
     let mut text: String = findings.iter().map(finding_text).collect();
     for stray in strays {
-        text += &format!("stray     {}: not a file of the store's; harmless\n", stray.display());
+        text += &format!(
+            "stray     {}: not a file of the store's; harmless\n",
+            stray.display()
+        );
     }
     text + &format!(
         "{} found; checked {} objects, {} inodes, {} blobs, {} recipes, {} tree nodes, {}\n",
@@ -75,7 +88,14 @@ fn text(findings: &Findings) -> String {
 }
 
 fn finding_text(finding: &Finding) -> String {
-    let Finding { kind, object, detail, images, paths, path_count } = finding;
+    let Finding {
+        kind,
+        object,
+        detail,
+        images,
+        paths,
+        path_count,
+    } = finding;
     let kind = json!(kind).as_str().unwrap_or_default().to_owned();
     let mut text = format!("{kind} {object}: {detail}\n");
     if !images.is_empty() {

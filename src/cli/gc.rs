@@ -18,7 +18,10 @@ pub(super) fn run(session: &Session, args: &Gc) -> Result<()> {
     };
     session.watch().end();
     for stray in &report.strays {
-        session.say(&format!("ocistore: warning: '{}': not a file of the store's, left alone", stray.display()));
+        session.say(&format!(
+            "ocistore: warning: '{}': not a file of the store's, left alone",
+            stray.display()
+        ));
     }
     Output {
         text: text(&report, args.dry_run),
@@ -30,7 +33,11 @@ pub(super) fn run(session: &Session, args: &Gc) -> Result<()> {
 
 fn text(report: &Report, dry_run: bool) -> String {
     let head = if dry_run { "WOULD DELETE" } else { "DELETED" };
-    let mut rows = vec![["", head, "BYTES", "KEPT", "BYTES"].map(str::to_owned).to_vec()];
+    let mut rows = vec![
+        ["", head, "BYTES", "KEPT", "BYTES"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
     let kinds = [
         ("objects", report.objects),
         ("inodes", report.inodes),
@@ -51,7 +58,10 @@ fn text(report: &Report, dry_run: bool) -> String {
     let freed = if dry_run { "would be freed" } else { "freed" };
     text += &format!("{} {freed}", output::bytes(report.freed.bytes));
     if report.held_by_checkouts.bytes > 0 {
-        text += &format!(", {} still held by checkouts", output::bytes(report.held_by_checkouts.bytes));
+        text += &format!(
+            ", {} still held by checkouts",
+            output::bytes(report.held_by_checkouts.bytes)
+        );
     }
     text + "\n"
 }

@@ -34,7 +34,10 @@ pub(super) fn run(session: &Session, args: &Images) -> Result<()> {
     let mut lines = Vec::new();
     let mut layers: Vec<Vec<DiffId>> = Vec::new();
     for entry in names.entries() {
-        let name = entry.name.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
+        let name = entry
+            .name
+            .as_ref()
+            .map_or_else(|| "-".to_owned(), ToString::to_string);
         let reach = Reach::of(&store, std::slice::from_ref(&entry.descriptor))?;
         layers.push(reach.diff_ids().into_iter().collect());
         lines.push(line(reader.store(), name, &entry.descriptor, &reach)?);
@@ -52,9 +55,15 @@ pub(super) fn run(session: &Session, args: &Images) -> Result<()> {
 }
 
 fn line(store: &Store, name: String, descriptor: &Descriptor, reach: &Reach) -> Result<Line> {
-    let documents = reach.documents.values().map(|(descriptor, _)| descriptor.size);
+    let documents = reach
+        .documents
+        .values()
+        .map(|(descriptor, _)| descriptor.size);
     let kept = reach.blobs.values().map(|blob| blob.size);
-    let layers = reach.documents.values().flat_map(|(_, document)| layer_sizes(document, reach));
+    let layers = reach
+        .documents
+        .values()
+        .flat_map(|(_, document)| layer_sizes(document, reach));
     let layers: BTreeMap<Digest, u64> = layers.collect();
     let mut images = reach.images.values();
     let (platform, created) = match (images.next(), images.next()) {
@@ -95,13 +104,35 @@ fn layer_sizes(document: &Document, reach: &Reach) -> Vec<(Digest, u64)> {
 }
 
 fn text(lines: &[Line], args: &Images) -> String {
-    let head = ["NAME", "DIGEST", "PLATFORM", "CREATED", "SIZE", "FILES", "SHARED", "ONLY HERE"];
+    let head = [
+        "NAME",
+        "DIGEST",
+        "PLATFORM",
+        "CREATED",
+        "SIZE",
+        "FILES",
+        "SHARED",
+        "ONLY HERE",
+    ];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     for line in lines {
-        let Line { name, digest, media_type: _, platform, created, size, files, share } = line;
+        let Line {
+            name,
+            digest,
+            media_type: _,
+            platform,
+            created,
+            size,
+            files,
+            share,
+        } = line;
         rows.push(vec![
             name.clone(),
-            if args.digests { digest.to_string() } else { digest.short() },
+            if args.digests {
+                digest.to_string()
+            } else {
+                digest.short()
+            },
             platform.clone(),
             created.get(..10).unwrap_or("-").to_owned(),
             output::bytes(*size),
@@ -114,7 +145,16 @@ fn text(lines: &[Line], args: &Images) -> String {
 }
 
 fn line_json(line: &Line) -> Value {
-    let Line { name, digest, media_type, platform, created, size, files, share } = line;
+    let Line {
+        name,
+        digest,
+        media_type,
+        platform,
+        created,
+        size,
+        files,
+        share,
+    } = line;
     json!({
         "name": name,
         "digest": digest.to_string(),

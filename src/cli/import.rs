@@ -15,8 +15,10 @@ pub(super) fn run(session: &Session, args: &Import) -> Result<()> {
     let options = options(session, args)?;
     let places = places(args);
     if options.name.is_some() && places.len() > 1 {
-        return Err(Error::usage("name", "several sources", "--name names one image")
-            .hint("import them one by one"));
+        return Err(
+            Error::usage("name", "several sources", "--name names one image")
+                .hint("import them one by one"),
+        );
     }
     let store = session.open_or_make()?;
     let mut whole = Report::default();
@@ -31,14 +33,20 @@ pub(super) fn run(session: &Session, args: &Import) -> Result<()> {
 }
 
 fn options(session: &Session, args: &Import) -> Result<Options> {
-    let name = |text: &String| ImageName::parse(text).map_err(|e| Error::usage("name", text, e.to_string()));
+    let name = |text: &String| {
+        ImageName::parse(text).map_err(|e| Error::usage("name", text, e.to_string()))
+    };
     Ok(Options {
         blobs: match args.blobs {
             args::Blobs::Keep => Blobs::Keep,
             args::Blobs::Drop => Blobs::Drop,
         },
         name: args.name.as_ref().map(name).transpose()?,
-        strictness: if args.strict { Strictness::Strict } else { Strictness::Warn },
+        strictness: if args.strict {
+            Strictness::Strict
+        } else {
+            Strictness::Warn
+        },
         limits: Limits::default(),
         jobs: session.jobs(),
     })
@@ -50,12 +58,23 @@ fn places(args: &Import) -> Vec<Place> {
             let pick = args.reference.clone().map_or(Pick::All, Pick::Ref);
             vec![Place::Layout(layout.clone(), pick)]
         }
-        None => args.sources.iter().map(|source| Place::parse(source)).collect(),
+        None => args
+            .sources
+            .iter()
+            .map(|source| Place::parse(source))
+            .collect(),
     }
 }
 
 fn add(whole: &mut Report, report: Report) {
-    let Report { images, layers_new, layers_known, objects_new, bytes_new, warnings } = report;
+    let Report {
+        images,
+        layers_new,
+        layers_known,
+        objects_new,
+        bytes_new,
+        warnings,
+    } = report;
     whole.images.extend(images);
     whole.layers_new += layers_new;
     whole.layers_known += layers_known;
@@ -65,12 +84,21 @@ fn add(whole: &mut Report, report: Report) {
 }
 
 fn print(session: &Session, report: &Report) -> Result<()> {
-    let Report { images, layers_new, layers_known, objects_new, bytes_new, warnings } = report;
+    let Report {
+        images,
+        layers_new,
+        layers_known,
+        objects_new,
+        bytes_new,
+        warnings,
+    } = report;
     session.note(&format!(
         "{layers_new} new layers, {layers_known} known; {objects_new} new files of {}",
         output::bytes(*bytes_new)
     ));
-    let lines = images.iter().map(|(name, digest)| format!("{name} {digest}\n"));
+    let lines = images
+        .iter()
+        .map(|(name, digest)| format!("{name} {digest}\n"));
     Output {
         text: lines.collect(),
         json: json!({

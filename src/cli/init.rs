@@ -7,5 +7,10 @@ use crate::error::Result;
 pub(super) fn run(session: &Session) -> Result<()> {
     let store = session.open_or_make()?;
     let root = store.root().display().to_string();
-    Output { text: format!("{root}\n"), json: serde_json::json!({"store": root}), quiet: vec![root] }.print(session)
+    Output {
+        text: format!("{root}\n"),
+        json: serde_json::json!({"store": root}),
+        quiet: vec![root],
+    }
+    .print(session)
 }

@@ -33,29 +33,50 @@ pub(super) fn run(session: &Session, args: &Inspect) -> Result<()> {
         Ok(Document::Manifest(manifest)) => image(&store, &found, &bytes, &manifest)?,
         _ => (head(&found), json!({"descriptor": found.raw})),
     };
-    Output { text, json, quiet: vec![found.digest.to_string()] }.print(session)
+    Output {
+        text,
+        json,
+        quiet: vec![found.digest.to_string()],
+    }
+    .print(session)
 }
 
 fn print_config(store: &Store, reference: &str, platform: &str) -> Result<()> {
     let found = store.find_image(reference, platform)?;
     match Document::parse(&store.document(&found.digest)?, &found.media_type) {
-        Ok(Document::Manifest(manifest)) => output::print_bytes(&store.document(&manifest.config.digest)?),
-        _ => Err(Error::missing("print the config of", reference, "it is no manifest")),
+        Ok(Document::Manifest(manifest)) => {
+            output::print_bytes(&store.document(&manifest.config.digest)?)
+        }
+        _ => Err(Error::missing(
+            "print the config of",
+            reference,
+            "it is no manifest",
+        )),
     }
 }
 
 fn head(descriptor: &Descriptor) -> String {
-    format!("digest      {}\nmedia type  {}\n", descriptor.digest, descriptor.media_type)
+    format!(
+        "digest      {}\nmedia type  {}\n",
+        descriptor.digest, descriptor.media_type
+    )
 }
 
 fn index(found: &Descriptor, bytes: &[u8], children: &[Descriptor]) -> (String, Value) {
     let mut rows = vec![row(["PLATFORM", "DIGEST", "MEDIA TYPE"])];
     for child in children {
         let platform = child.platform.as_deref().unwrap_or("-");
-        rows.push(row([platform, &child.digest.to_string(), &child.media_type]));
+        rows.push(row([
+            platform,
+            &child.digest.to_string(),
+            &child.media_type,
+        ]));
     }
     let text = head(found) + "\n" + &output::table(&rows, &[]);
-    (text, json!({"descriptor": found.raw, "index": document(bytes)}))
+    (
+        text,
+        json!({"descriptor": found.raw, "index": document(bytes)}),
+    )
 }
 
 fn row(cells: [&str; 3]) -> Vec<String> {
@@ -66,7 +87,12 @@ fn document(bytes: &[u8]) -> Value {
     wire::strict_json(bytes).unwrap_or(Value::Null)
 }
 
-fn image(store: &Store, found: &Descriptor, bytes: &[u8], manifest: &Manifest) -> Result<(String, Value)> {
+fn image(
+    store: &Store,
+    found: &Descriptor,
+    bytes: &[u8],
+    manifest: &Manifest,
+) -> Result<(String, Value)> {
     let config = match manifest.config.media() {
         Media::Config => document(&store.document(&manifest.config.digest)?),
         _ => Value::Null,
@@ -76,7 +102,11 @@ fn image(store: &Store, found: &Descriptor, bytes: &[u8], manifest: &Manifest) -
     describe(&mut text, manifest, &config);
     describe_layers(&mut text, store, manifest, &config)?;
     describe_history(&mut text, &history);
-    let layers = manifest.layers.iter().map(|layer| layer_json(store, layer)).collect::<Result<Vec<_>>>()?;
+    let layers = manifest
+        .layers
+        .iter()
+        .map(|layer| layer_json(store, layer))
+        .collect::<Result<Vec<_>>>()?;
     let json = json!({
         "descriptor": found.raw,
         "manifest": document(bytes),
@@ -98,30 +128,70 @@ fn describe(text: &mut String, manifest: &Manifest, config: &Value) {
         }
     };
     let field = |name: &str| config.get(name).and_then(Value::as_str);
-    line("config", Some(&format!("{} {}", manifest.config.digest, manifest.config.media_type)));
+    line(
+        "config",
+        Some(&format!(
+            "{} {}",
+            manifest.config.digest, manifest.config.media_type
+        )),
+    );
     line("artifact", manifest.artifact_type.as_deref());
-    line("subject", manifest.subject.as_ref().map(|s| s.digest.to_string()).as_deref());
-    let platform = field("os").zip(field("architecture")).map(|(os, arch)| format!("{os}/{arch}"));
+    line(
+        "subject",
+        manifest
+            .subject
+            .as_ref()
+            .map(|s| s.digest.to_string())
+            .as_deref(),
+    );
+    let platform = field("os")
+        .zip(field("architecture"))
+        .map(|(os, arch)| format!("{os}/{arch}"));
     line("platform", platform.as_deref());
     line("created", field("created"));
     line("author", field("author"));
     let run = config.get("config").cloned().unwrap_or_default();
-    for (name, key) in
-        [("entrypoint", "Entrypoint"), ("command", "Cmd"), ("env", "Env"), ("user", "User"), ("workdir", "WorkingDir")]
-    {
+    for (name, key) in [
+        ("entrypoint", "Entrypoint"),
+        ("command", "Cmd"),
+        ("env", "Env"),
+        ("user", "User"),
+        ("workdir", "WorkingDir"),
+    ] {
         let value = run.get(key).filter(|v| !v.is_null());
         let value = value.map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned));
         line(name, value.as_deref());
     }
 }
 
-fn describe_layers(text: &mut String, store: &Store, manifest: &Manifest, config: &Value) -> Result<()> {
-    let diff_ids = config.pointer("/rootfs/diff_ids").and_then(Value::as_array).cloned().unwrap_or_default();
-    let mut rows = vec![["LAYER", "SIZE", "DIFF_ID", "KEPT", "MEDIA TYPE"].map(str::to_owned).to_vec()];
+fn describe_layers(
+    text: &mut String,
+    store: &Store,
+    manifest: &Manifest,
+    config: &Value,
+) -> Result<()> {
+    let diff_ids = config
+        .pointer("/rootfs/diff_ids")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
+    let mut rows = vec![
+        ["LAYER", "SIZE", "DIFF_ID", "KEPT", "MEDIA TYPE"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
     for (i, layer) in manifest.layers.iter().enumerate() {
         let diff_id = diff_ids.get(i).and_then(Value::as_str).unwrap_or("-");
-        let kept = if store.blob_size(&layer.digest)?.is_some() { "yes" } else { "as files" };
-        let known = if layer.media() == Media::Other { " (unknown, kept as is)" } else { "" };
+        let kept = if store.blob_size(&layer.digest)?.is_some() {
+            "yes"
+        } else {
+            "as files"
+        };
+        let known = if layer.media() == Media::Other {
+            " (unknown, kept as is)"
+        } else {
+            ""
+        };
         rows.push(vec![
             layer.digest.to_string(),
             output::bytes(layer.size),
@@ -144,12 +214,21 @@ fn layer_json(store: &Store, layer: &Descriptor) -> Result<Value> {
 }
 
 fn describe_history(text: &mut String, history: &Value) {
-    let Some(steps) = history.as_array().filter(|steps| !steps.is_empty()) else { return };
+    let Some(steps) = history.as_array().filter(|steps| !steps.is_empty()) else {
+        return;
+    };
     let mut rows = vec![row(["CREATED", "LAYER", "BY"])];
     for step in steps {
         let field = |name: &str| step.get(name).and_then(Value::as_str).unwrap_or("-");
-        let empty = step.get("empty_layer").and_then(Value::as_bool).unwrap_or(false);
-        rows.push(row([field("created"), if empty { "no" } else { "yes" }, &one_line(field("created_by"))]));
+        let empty = step
+            .get("empty_layer")
+            .and_then(Value::as_bool)
+            .unwrap_or(false);
+        rows.push(row([
+            field("created"),
+            if empty { "no" } else { "yes" },
+            &one_line(field("created_by")),
+        ]));
     }
     text.push('\n');
     text.push_str(&output::table(&rows, &[]));
@@ -157,7 +236,10 @@ fn describe_history(text: &mut String, history: &Value) {
 
 /// What built a layer can be a whole script: its beginning tells which.
 fn one_line(text: &str) -> String {
-    let flat: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let flat: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
     match flat.char_indices().nth(100) {
         Some((cut, _)) => format!("{}…", &flat[..cut]),
         None => flat,

@@ -66,7 +66,11 @@ fn run(session: &Session, command: Command) -> Result<ExitCode> {
 fn say_usage(e: &clap::Error) -> ExitCode {
     // Where even this cannot be printed, the exit code still tells.
     e.print().ok();
-    if e.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
+    if e.use_stderr() {
+        ExitCode::from(USAGE)
+    } else {
+        ExitCode::SUCCESS
+    }
 }
 
 fn say_error(session: &Session, e: &Error) -> u8 {
@@ -81,5 +85,12 @@ fn say_error(session: &Session, e: &Error) -> u8 {
 fn raise_file_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).ok();
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        },
+    )
+    .ok();
 }

@@ -32,7 +32,10 @@ impl Output {
         let text = match session.style() {
             Style::Text => self.text,
             Style::Json => format!("{:#}\n", with_schema(self.json)),
-            Style::Quiet => self.quiet.iter().fold(String::new(), |text, line| text + line + "\n"),
+            Style::Quiet => self
+                .quiet
+                .iter()
+                .fold(String::new(), |text, line| text + line + "\n"),
         };
         print_bytes(text.as_bytes())
     }
@@ -51,7 +54,9 @@ fn with_schema(json: Value) -> Value {
 pub(super) fn print_bytes(bytes: &[u8]) -> Result<()> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(e).context("write to", "standard output"),
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
+            Err(e).context("write to", "standard output")
+        }
         _ => Ok(()),
     }
 }
@@ -59,16 +64,22 @@ pub(super) fn print_bytes(bytes: &[u8]) -> Result<()> {
 /// Says each kind of warning once, with its count.
 pub(super) fn say_warnings(session: &Session, warnings: &Warnings) {
     for (warning, noted) in warnings.iter() {
-        let more = if noted.count > 1 { format!(" (and {} more)", noted.count - 1) } else { String::new() };
-        session.say(&format!("ocistore: warning: {}: {}{more}", noted.first, warning.text()));
+        let more = if noted.count > 1 {
+            format!(" (and {} more)", noted.count - 1)
+        } else {
+            String::new()
+        };
+        session.say(&format!(
+            "ocistore: warning: {}: {}{more}",
+            noted.first,
+            warning.text()
+        ));
     }
 }
 
 /// Returns warnings for programs.
 pub(super) fn warnings_json(warnings: &Warnings) -> Value {
-    let of = |(warning, noted): (crate::warning::Warning, &crate::warning::Noted)| {
-        serde_json::json!({"kind": warning.name(), "count": noted.count, "first": noted.first})
-    };
+    let of = |(warning, noted): (crate::warning::Warning, &crate::warning::Noted)| serde_json::json!({"kind": warning.name(), "count": noted.count, "first": noted.first});
     warnings.iter().map(of).collect()
 }
 
@@ -92,7 +103,11 @@ pub(super) fn bytes(n: u64) -> String {
 pub(super) fn table(rows: &[Vec<String>], right: &[usize]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
-        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or(0)
     };
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut text = String::new();
@@ -120,14 +135,23 @@ mod tests {
 
     #[test]
     fn lengths_are_readable() {
-        for (n, text) in [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (1_164_700_000, "1.1 GB"), (u64::MAX, "18.4 EB")] {
+        for (n, text) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1000, "1.0 kB"),
+            (1_164_700_000, "1.1 GB"),
+            (u64::MAX, "18.4 EB"),
+        ] {
             assert_eq!(bytes(n), text);
         }
     }
 
     #[test]
     fn columns_line_up() {
-        let rows = [vec!["NAME".to_owned(), "SIZE".to_owned()], vec!["a".to_owned(), "10 B".to_owned()]];
+        let rows = [
+            vec!["NAME".to_owned(), "SIZE".to_owned()],
+            vec!["a".to_owned(), "10 B".to_owned()],
+        ];
         assert_eq!(table(&rows, &[1]), "NAME  SIZE\na     10 B\n");
     }
 }

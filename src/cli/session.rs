@@ -61,20 +61,33 @@ impl Session {
         if rustix::process::geteuid().is_root() {
             return Ok(PathBuf::from("/var/lib/ocistore"));
         }
-        let set = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        let set = |name: &str| {
+            std::env::var_os(name)
+                .filter(|v| !v.is_empty())
+                .map(PathBuf::from)
+        };
         set("XDG_DATA_HOME")
             .or_else(|| set("HOME").map(|home| home.join(".local/share")))
             .map(|data| data.join("ocistore"))
-            .ok_or_else(|| Error::usage("find", "the store", "HOME is not set").hint("name it with --store DIR"))
+            .ok_or_else(|| {
+                Error::usage("find", "the store", "HOME is not set")
+                    .hint("name it with --store DIR")
+            })
     }
 
     fn wait(&self) -> Wait {
-        if self.global.no_wait { Wait::Never } else { Wait::Forever }
+        if self.global.no_wait {
+            Wait::Never
+        } else {
+            Wait::Forever
+        }
     }
 
     pub(super) fn jobs(&self) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-        self.global.jobs.map_or_else(cores, std::num::NonZeroUsize::get)
+        self.global
+            .jobs
+            .map_or_else(cores, std::num::NonZeroUsize::get)
     }
 
     pub(super) fn style(&self) -> Style {

@@ -9,7 +9,8 @@ use crate::error::{Error, Result};
 use crate::reference::ImageName;
 
 pub(super) fn tag(session: &Session, args: &Tag) -> Result<()> {
-    let new = ImageName::parse(&args.new).map_err(|e| Error::usage("name", &args.new, e.to_string()))?;
+    let new =
+        ImageName::parse(&args.new).map_err(|e| Error::usage("name", &args.new, e.to_string()))?;
     let store = session.open()?;
     // Held, so that nothing sweeps what is about to be named.
     let _reading = store.read()?;
@@ -28,13 +29,16 @@ pub(super) fn tag(session: &Session, args: &Tag) -> Result<()> {
 }
 
 pub(super) fn untag(session: &Session, args: &Untag) -> Result<()> {
-    let parse = |text: &String| ImageName::parse(text).map_err(|e| Error::usage("untag", text, e.to_string()));
+    let parse = |text: &String| {
+        ImageName::parse(text).map_err(|e| Error::usage("untag", text, e.to_string()))
+    };
     let wanted: Vec<ImageName> = args.names.iter().map(parse).collect::<Result<_>>()?;
     let store = session.open()?;
     store.change_names(|names| {
         let gone = |name: &&ImageName| names.get(name).is_none();
         if let Some(name) = wanted.iter().find(gone) {
-            return Err(Error::missing("untag", name, "no image has this name").hint("`ocistore images` lists them"));
+            return Err(Error::missing("untag", name, "no image has this name")
+                .hint("`ocistore images` lists them"));
         }
         wanted.iter().for_each(|name| {
             names.remove(name);

@@ -33,11 +33,20 @@ impl Terminal {
             signal_hook::flag::register_conditional_shutdown(signal, code, Arc::clone(flag)).ok();
             signal_hook::flag::register(signal, Arc::clone(flag)).ok();
         }
-        Self { shows, bar: Mutex::default(), interrupted, terminated }
+        Self {
+            shows,
+            bar: Mutex::default(),
+            interrupted,
+            terminated,
+        }
     }
 
     pub(super) fn interrupt_code(&self) -> u8 {
-        if self.terminated.load(Ordering::Relaxed) { 143 } else { 130 }
+        if self.terminated.load(Ordering::Relaxed) {
+            143
+        } else {
+            130
+        }
     }
 
     pub(super) fn say(&self, line: &str) {

@@ -75,15 +75,35 @@ impl Bench<'_> {
         let (used, spare) = mpsc::channel();
         let (blob, diff_id, compression) = (job.blob, job.diff_id, job.compression);
         let inflater = Inflater {
-            tee: Tee { from: job.from, keep: job.keep, read: Arc::default(), watch: self.watch, failed: None },
+            tee: Tee {
+                from: job.from,
+                keep: job.keep,
+                read: Arc::default(),
+                watch: self.watch,
+                failed: None,
+            },
             limits: *self.limits,
             blob,
         };
         std::thread::scope(|scope| {
             let inflating = scope.spawn(move || inflater.run(compression, &chunks, &spare));
-            let parsed = self.parse(&blob, &diff_id, Chunks { arriving, used, now: Vec::new(), len: 0, at: 0 });
+            let parsed = self.parse(
+                &blob,
+                &diff_id,
+                Chunks {
+                    arriving,
+                    used,
+                    now: Vec::new(),
+                    len: 0,
+                    at: 0,
+                },
+            );
             let inflated = inflating.join().unwrap_or_else(|_| {
-                Err(Error::failed("read the layer", blob, "its reader stopped unexpectedly"))
+                Err(Error::failed(
+                    "read the layer",
+                    blob,
+                    "its reader stopped unexpectedly",
+                ))
             });
             inflated.and(parsed)
         })
@@ -102,8 +122,18 @@ impl Bench<'_> {
         };
         let mut warnings = Warnings::default();
         let parsed = parse_layer(&mut tape, self.limits, &mut warnings);
-        let StreamTape { at, tar, recipe, batch, .. } = tape;
-        let told = |e: TarError| results.failure().unwrap_or_else(|| e.in_layer(&blob.to_string()));
+        let StreamTape {
+            at,
+            tar,
+            recipe,
+            batch,
+            ..
+        } = tape;
+        let told = |e: TarError| {
+            results
+                .failure()
+                .unwrap_or_else(|| e.in_layer(&blob.to_string()))
+        };
         let finished = parsed.map_err(told).and_then(|entries| {
             self.workers.submit(batch, &results)?;
             let contents = results.collect()?;
@@ -117,7 +147,12 @@ impl Bench<'_> {
         match finished {
             Ok((entries, contents)) => {
                 recipe.finish(diff_id, at, entries.len() as u64, &contents)?;
-                Ok(Layer { diff_id: *diff_id, entries, contents, warnings })
+                Ok(Layer {
+                    diff_id: *diff_id,
+                    entries,
+                    contents,
+                    warnings,
+                })
             }
             Err(e) => {
                 recipe.discard()?;
@@ -129,8 +164,18 @@ impl Bench<'_> {
     /// Checks a blob whose layer is there already: its digest, and where `inflate` is given its tar too.
     pub(super) fn check(&self, job: LayerJob<'_>, inflate: bool) -> Result<()> {
         let (blob, diff_id) = (job.blob, job.diff_id);
-        let tee = Tee { from: job.from, keep: job.keep, read: Arc::default(), watch: self.watch, failed: None };
-        let mut inflater = Inflater { tee, limits: *self.limits, blob };
+        let tee = Tee {
+            from: job.from,
+            keep: job.keep,
+            read: Arc::default(),
+            watch: self.watch,
+            failed: None,
+        };
+        let mut inflater = Inflater {
+            tee,
+            limits: *self.limits,
+            blob,
+        };
         let mut tar = DigestHasher::new(diff_id.0.algorithm());
         let inflated = match inflate {
             true => inflater.inflate(job.compression, &mut |data, n| {
@@ -223,7 +268,11 @@ impl Inflater<'_> {
             Keep::Drop(hasher) => {
                 let actual = hasher.finish();
                 if actual != self.blob {
-                    return Err(Error::damaged("take in the blob", self.blob, format!("its bytes are {actual}")));
+                    return Err(Error::damaged(
+                        "take in the blob",
+                        self.blob,
+                        format!("its bytes are {actual}"),
+                    ));
                 }
             }
         }
@@ -238,12 +287,17 @@ impl Inflater<'_> {
     ) -> Result<()> {
         let (blob, limits) = (self.blob, self.limits);
         let refuse = |why: String| Error::malformed("read the layer", blob, why);
-        let broken = |e: std::io::Error| refuse(format!("its {} stream is broken: {e}", compression.name()));
+        let broken =
+            |e: std::io::Error| refuse(format!("its {} stream is broken: {e}", compression.name()));
         let read = Arc::clone(&self.tee.read);
         let mut from = BufReader::with_capacity(CHUNK, &mut self.tee);
         let actual = Compression::sniff(from.fill_buf().map_err(broken)?);
         if actual != compression {
-            let why = format!("its media type says compression {}, its bytes {}", compression.name(), actual.name());
+            let why = format!(
+                "its media type says compression {}, its bytes {}",
+                compression.name(),
+                actual.name()
+            );
             return Err(refuse(why));
         }
         let mut plain = compression.reader(from).map_err(broken)?;
@@ -284,7 +338,10 @@ fn check_growth(total: u64, read: u64, limits: &Limits) -> Result<(), String> {
         return Err(format!("its tar is over {} bytes", limits.layer_bytes));
     }
     if total > limits.free_bytes && total / limits.expansion > read {
-        return Err(format!("its tar is over {} times larger than its blob", limits.expansion));
+        return Err(format!(
+            "its tar is over {} times larger than its blob",
+            limits.expansion
+        ));
     }
     Ok(())
 }
@@ -303,7 +360,9 @@ impl Chunks {
     /// Returns up to `most` bytes that are here; none at the end.
     fn next(&mut self, most: u64, tar: &mut DigestHasher) -> &[u8] {
         if self.at == self.len {
-            let Ok((chunk, len)) = self.arriving.recv() else { return &[] };
+            let Ok((chunk, len)) = self.arriving.recv() else {
+                return &[];
+            };
             let used = std::mem::replace(&mut self.now, chunk);
             if !used.is_empty() {
                 // A reader that has ended needs no chunk back.
@@ -391,14 +450,21 @@ impl StreamTape<'_, '_> {
             self.batch.data.extend_from_slice(bytes);
             rest -= bytes.len() as u64;
         }
-        self.batch.end_content(self.results.next_ordinal(), content.meta);
+        self.batch
+            .end_content(self.results.next_ordinal(), content.meta);
         Ok(true)
     }
 
     /// Hands a large or sparse content on as it arrives.
     fn hand_on(&mut self, content: &Stored<'_>, pieces: Option<&[Piece]>) -> Result<bool> {
-        let plain = [Piece { offset: 0, len: content.size }];
-        let mut to = self.bench.workers.begin_piecemeal(self.results, content.size, content.meta)?;
+        let plain = [Piece {
+            offset: 0,
+            len: content.size,
+        }];
+        let mut to =
+            self.bench
+                .workers
+                .begin_piecemeal(self.results, content.size, content.meta)?;
         let mut end = 0;
         for piece in pieces.unwrap_or(&plain) {
             to.hole(piece.offset - end)?;

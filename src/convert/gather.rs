@@ -53,7 +53,10 @@ impl Gatherer<'_> {
     pub(super) fn follow(&mut self, descriptor: &Descriptor, depth: usize) -> Result<()> {
         self.watch.check()?;
         if depth > DEPTH_MAX {
-            return Err(self.malformed(&descriptor.digest, format!("indexes nest over {DEPTH_MAX} deep")));
+            return Err(self.malformed(
+                &descriptor.digest,
+                format!("indexes nest over {DEPTH_MAX} deep"),
+            ));
         }
         if let Some(size) = self.gathered.documents.get(&descriptor.digest) {
             return self.same_size(descriptor, *size);
@@ -67,31 +70,55 @@ impl Gatherer<'_> {
         let document = Document::parse(&bytes, &descriptor.media_type)
             .map_err(|e| self.malformed(&descriptor.digest, e.to_string()))?;
         match document {
-            Document::Index(children) => children.iter().try_for_each(|c| self.follow(c, depth + 1)),
+            Document::Index(children) => {
+                children.iter().try_for_each(|c| self.follow(c, depth + 1))
+            }
             Document::Manifest(manifest) => self.follow_manifest(descriptor, manifest, depth),
             Document::Unknown(children) => self.follow_present(&children, depth),
         }
     }
 
-    fn follow_manifest(&mut self, descriptor: &Descriptor, manifest: Manifest, depth: usize) -> Result<()> {
+    fn follow_manifest(
+        &mut self,
+        descriptor: &Descriptor,
+        manifest: Manifest,
+        depth: usize,
+    ) -> Result<()> {
         // A subject need not be there (image-spec manifest.md, "subject").
         self.follow_present(manifest.subject.as_slice(), depth)?;
         if !manifest.is_image() {
             self.keep(&manifest.config)?;
-            return manifest.layers.iter().try_for_each(|layer| self.follow(layer, depth + 1));
+            return manifest
+                .layers
+                .iter()
+                .try_for_each(|layer| self.follow(layer, depth + 1));
         }
         let bytes = self.document(&manifest.config)?;
-        let config = Config::parse(&bytes).map_err(|e| self.malformed(&manifest.config.digest, e.to_string()))?;
-        let Manifest { config: config_descriptor, layers, .. } = manifest;
+        let config = Config::parse(&bytes)
+            .map_err(|e| self.malformed(&manifest.config.digest, e.to_string()))?;
+        let Manifest {
+            config: config_descriptor,
+            layers,
+            ..
+        } = manifest;
         if config.diff_ids.len() != layers.len() {
-            let why = format!("{} layers but {} diff_ids", layers.len(), config.diff_ids.len());
+            let why = format!(
+                "{} layers but {} diff_ids",
+                layers.len(),
+                config.diff_ids.len()
+            );
             return Err(self.malformed(&descriptor.digest, why));
         }
         for (layer, diff_id) in layers.iter().zip(&config.diff_ids) {
             self.add_layer(layer, *diff_id)?;
         }
         let (manifest, config_digest) = (descriptor.digest, config_descriptor.digest);
-        self.gathered.images.push(GatheredImage { manifest, config: config_digest, read: config, layers });
+        self.gathered.images.push(GatheredImage {
+            manifest,
+            config: config_digest,
+            read: config,
+            layers,
+        });
         Ok(())
     }
 
@@ -101,14 +128,24 @@ impl Gatherer<'_> {
         };
         if let Some(known) = self.gathered.layers.get(&layer.digest) {
             if known.diff_id != diff_id || known.compression != compression {
-                let why = format!("two images disagree on its media type or diff_id ({diff_id}, {})", known.diff_id);
+                let why = format!(
+                    "two images disagree on its media type or diff_id ({diff_id}, {})",
+                    known.diff_id
+                );
                 return Err(self.malformed(&layer.digest, why));
             }
             return self.same_size(layer, known.descriptor.size);
         }
         self.must_be_there(layer)?;
         let descriptor = layer.clone();
-        self.gathered.layers.insert(layer.digest, GatheredLayer { descriptor, diff_id, compression });
+        self.gathered.layers.insert(
+            layer.digest,
+            GatheredLayer {
+                descriptor,
+                diff_id,
+                compression,
+            },
+        );
         Ok(())
     }
 
@@ -139,7 +176,9 @@ impl Gatherer<'_> {
             return self.same_size(descriptor, size);
         }
         self.must_be_there(descriptor)?;
-        self.gathered.blobs.insert(descriptor.digest, descriptor.clone());
+        self.gathered
+            .blobs
+            .insert(descriptor.digest, descriptor.clone());
         Ok(())
     }
 
@@ -147,29 +186,43 @@ impl Gatherer<'_> {
         let size = match (&descriptor.data, self.source.open_blob(&descriptor.digest)?) {
             (Some(data), _) => data.len() as u64,
             (None, Some(blob)) => blob.size(),
-            (None, None) => return Err(self.malformed(&descriptor.digest, "the blob is missing".to_owned())),
+            (None, None) => {
+                return Err(self.malformed(&descriptor.digest, "the blob is missing".to_owned()));
+            }
         };
         self.same_size(descriptor, size)
     }
 
     /// Reads, checks and stages a document.
     fn document(&mut self, descriptor: &Descriptor) -> Result<Vec<u8>> {
-        let Descriptor { digest, size, data, .. } = descriptor;
+        let Descriptor {
+            digest, size, data, ..
+        } = descriptor;
         if *size > wire::DOCUMENT_MAX {
-            return Err(self.malformed(digest, format!("a document of {size} bytes, over {}", wire::DOCUMENT_MAX)));
+            return Err(self.malformed(
+                digest,
+                format!("a document of {size} bytes, over {}", wire::DOCUMENT_MAX),
+            ));
         }
         self.must_be_there(descriptor)?;
         let bytes = match (data, self.source.open_blob(digest)?) {
             (Some(data), _) => data.clone(),
             (None, Some(blob)) => {
                 let mut bytes = Vec::new();
-                blob.reader().take(wire::DOCUMENT_MAX + 1).read_to_end(&mut bytes).context("read", digest)?;
+                blob.reader()
+                    .take(wire::DOCUMENT_MAX + 1)
+                    .read_to_end(&mut bytes)
+                    .context("read", digest)?;
                 bytes
             }
             (None, None) => Vec::new(),
         };
         if !digest.matches(&bytes) {
-            return Err(Error::damaged("take in the blob", digest, "its bytes are not what its digest names"));
+            return Err(Error::damaged(
+                "take in the blob",
+                digest,
+                "its bytes are not what its digest names",
+            ));
         }
         self.writer.stage_document(digest, &bytes)?;
         self.gathered.documents.insert(*digest, *size);
@@ -180,8 +233,15 @@ impl Gatherer<'_> {
         if descriptor.size == size {
             return Ok(());
         }
-        let why = format!("its descriptor says {} bytes, it has {size}", descriptor.size);
-        Err(Error::damaged("take in the blob", format!("{} of {}", descriptor.digest, self.source.what()), why))
+        let why = format!(
+            "its descriptor says {} bytes, it has {size}",
+            descriptor.size
+        );
+        Err(Error::damaged(
+            "take in the blob",
+            format!("{} of {}", descriptor.digest, self.source.what()),
+            why,
+        ))
     }
 
     fn malformed(&self, digest: &Digest, why: String) -> Error {

@@ -78,13 +78,23 @@ pub struct Report {
 }
 
 /// Imports everything that `source` offers.
-pub fn import(writer: &Writer<'_>, source: &Source, options: &Options, watch: &dyn Watch) -> Result<Report> {
+pub fn import(
+    writer: &Writer<'_>,
+    source: &Source,
+    options: &Options,
+    watch: &dyn Watch,
+) -> Result<Report> {
     let store = writer.store();
     let mut report = Report::default();
     report.images = name_roots(source, options, &mut report.warnings)?;
     let gathered = gather(writer, source, watch)?;
     watch.begin("importing", Some(gathered.bytes()));
-    let work = Work { writer, source, options, watch };
+    let work = Work {
+        writer,
+        source,
+        options,
+        watch,
+    };
     let layers = work.take_layers(&gathered, &mut report)?;
     work.prove(&gathered, &layers)?;
     let parsed = layers.into_iter().map(|layer| {
@@ -96,7 +106,10 @@ pub fn import(writer: &Writer<'_>, source: &Source, options: &Options, watch: &d
         let adopted = adopt_orphans(writer, view, &parsed)?;
         let recipe = |layer: &DiffId| writer.recipe(layer);
         let mut merger = Merger::new(&recipe, Some(view), parsed);
-        let images = gathered.images.iter().map(|image| record(image, &mut merger));
+        let images = gathered
+            .images
+            .iter()
+            .map(|image| record(image, &mut merger));
         let images = images.collect::<Result<Vec<Image>>>()?;
         report.warnings.merge(std::mem::take(&mut merger.warnings));
         Ok((images, merger.finish(), adopted))
@@ -106,14 +119,23 @@ pub fn import(writer: &Writer<'_>, source: &Source, options: &Options, watch: &d
     watch.check()?;
     let published = writer.publish()?;
     report.objects_new = published.objects.len() as u64;
-    report.bytes_new = published.objects.values().map(|given| given.stat.size).sum();
+    report.bytes_new = published
+        .objects
+        .values()
+        .map(|given| given.stat.size)
+        .sum();
     let givens: BTreeMap<_, _> = published.objects.iter().collect();
     store.change_catalog(|change| {
         change.put_givens(adopted.iter())?;
         change.put_nodes(nodes.iter().map(|(id, bytes)| (id, bytes.as_slice())))?;
         change.put_givens(givens.iter().map(|(id, given)| (*id, *given)))?;
-        chains.iter().try_for_each(|(chain, root)| change.put_chain(chain, root))?;
-        gathered.layers.iter().try_for_each(|(blob, layer)| change.put_layer(blob, &layer.diff_id))?;
+        chains
+            .iter()
+            .try_for_each(|(chain, root)| change.put_chain(chain, root))?;
+        gathered
+            .layers
+            .iter()
+            .try_for_each(|(blob, layer)| change.put_layer(blob, &layer.diff_id))?;
         images.iter().try_for_each(|image| change.put_image(image))
     })?;
     name(store, &report.images, source)?;
@@ -131,10 +153,26 @@ fn adopt_orphans(
     let mut adopted = BTreeMap::new();
     for (entries, contents) in parsed.values() {
         for entry in entries {
-            let Action::File(meta, Payload { ordinal: Some(ordinal), .. }) = &entry.action else { continue };
-            let Some(content) = contents.get(*ordinal as usize) else { continue };
+            let Action::File(
+                meta,
+                Payload {
+                    ordinal: Some(ordinal),
+                    ..
+                },
+            ) = &entry.action
+            else {
+                continue;
+            };
+            let Some(content) = contents.get(*ordinal as usize) else {
+                continue;
+            };
             if !writer.is_staged(&content.id) && givens.get(&content.id)?.is_none() {
-                adopt(writer.store(), &mut adopted, (content.id, content.size), meta)?;
+                adopt(
+                    writer.store(),
+                    &mut adopted,
+                    (content.id, content.size),
+                    meta,
+                )?;
             }
         }
     }
@@ -142,8 +180,16 @@ fn adopt_orphans(
 }
 
 fn gather(writer: &Writer<'_>, source: &Source, watch: &dyn Watch) -> Result<Gathered> {
-    let mut gatherer = Gatherer { source, writer, watch, gathered: Gathered::default() };
-    source.roots().iter().try_for_each(|root| gatherer.follow(&root.descriptor, 0))?;
+    let mut gatherer = Gatherer {
+        source,
+        writer,
+        watch,
+        gathered: Gathered::default(),
+    };
+    source
+        .roots()
+        .iter()
+        .try_for_each(|root| gatherer.follow(&root.descriptor, 0))?;
     Ok(gatherer.gathered)
 }
 
@@ -155,14 +201,23 @@ impl Gathered {
 }
 
 fn record(image: &GatheredImage, merger: &mut Merger<'_>) -> Result<Image> {
-    let GatheredImage { manifest, config, read, layers } = image;
+    let GatheredImage {
+        manifest,
+        config,
+        read,
+        layers,
+    } = image;
     let root = merger.merge(&read.diff_ids)?;
     let layers = layers.iter().zip(&read.diff_ids);
     Ok(Image {
         manifest: *manifest,
         config: *config,
         layers: layers
-            .map(|(layer, diff_id)| ImageLayer { blob: layer.digest, size: layer.size, diff_id: *diff_id })
+            .map(|(layer, diff_id)| ImageLayer {
+                blob: layer.digest,
+                size: layer.size,
+                diff_id: *diff_id,
+            })
             .collect(),
         root,
         platform: read.platform.clone(),
@@ -172,10 +227,12 @@ fn record(image: &GatheredImage, merger: &mut Merger<'_>) -> Result<Image> {
 
 fn check_strict(source: &Source, options: &Options, warnings: &Warnings) -> Result<()> {
     match (options.strictness, warnings.iter().next()) {
-        (Strictness::Strict, Some((warning, noted))) => {
-            Err(Error::malformed("import", source.what(), format!("{}: {}", noted.first, warning.text()))
-                .hint("without --strict this is a warning"))
-        }
+        (Strictness::Strict, Some((warning, noted))) => Err(Error::malformed(
+            "import",
+            source.what(),
+            format!("{}: {}", noted.first, warning.text()),
+        )
+        .hint("without --strict this is a warning")),
         _ => Ok(()),
     }
 }
@@ -230,7 +287,12 @@ impl<'a> Work<'a> {
             }
             tasks.push((layer.descriptor.size, Task::Layer(layer, known)));
         }
-        tasks.extend(gathered.blobs.values().map(|blob| (blob.size, Task::Blob(blob))));
+        tasks.extend(
+            gathered
+                .blobs
+                .values()
+                .map(|blob| (blob.size, Task::Blob(blob))),
+        );
         tasks.sort_by_key(|(size, _)| std::cmp::Reverse(*size));
         let tasks: Vec<Task<'a>> = tasks.into_iter().map(|(_, task)| task).collect();
         self.run(&tasks)
@@ -245,7 +307,8 @@ impl<'a> Work<'a> {
             return Ok(Known::New);
         }
         let blob = layer.descriptor.digest;
-        let proved = blob == layer.diff_id.0 || store.view(|view| view.layer(&blob))? == Some(layer.diff_id);
+        let proved =
+            blob == layer.diff_id.0 || store.view(|view| view.layer(&blob))? == Some(layer.diff_id);
         Ok(if proved { Known::All } else { Known::Tar })
     }
 
@@ -276,22 +339,32 @@ impl<'a> Work<'a> {
         let next = AtomicUsize::new(0);
         let done: Mutex<Vec<Layer>> = Mutex::default();
         let failed: Mutex<Option<Error>> = Mutex::default();
-        let lock_failed = || failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let lock_failed = || {
+            failed
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+        };
         std::thread::scope(|scope| {
             let workers = Workers::new(self.writer, jobs);
             for _ in 0..jobs {
                 let desk = workers.desk();
                 scope.spawn(move || desk.work());
             }
-            let bench =
-                Bench { writer: self.writer, workers: &workers, limits: &self.options.limits, watch: self.watch };
+            let bench = Bench {
+                writer: self.writer,
+                workers: &workers,
+                limits: &self.options.limits,
+                watch: self.watch,
+            };
             std::thread::scope(|readers| {
                 for _ in 0..jobs.min(tasks.len()) {
                     readers.spawn(|| {
                         while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
                             match self.take(&bench, task) {
                                 Ok(layer) => {
-                                    done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend(layer);
+                                    done.lock()
+                                        .unwrap_or_else(std::sync::PoisonError::into_inner)
+                                        .extend(layer);
                                 }
                                 Err(e) => {
                                     lock_failed().get_or_insert(e);
@@ -306,7 +379,9 @@ impl<'a> Work<'a> {
         });
         match lock_failed().take() {
             Some(e) => Err(e),
-            None => Ok(done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)),
+            None => Ok(done
+                .into_inner()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)),
         }
     }
 
@@ -317,7 +392,11 @@ impl<'a> Work<'a> {
                 bench.check(job, false).map(|()| None)
             }
             Task::Layer(layer, known) => {
-                let GatheredLayer { descriptor, diff_id, compression } = layer;
+                let GatheredLayer {
+                    descriptor,
+                    diff_id,
+                    compression,
+                } = layer;
                 // A plain layer is its own tar: recipe and contents are enough, kept it would be there twice.
                 let keep = self.options.blobs == Blobs::Keep && descriptor.digest != diff_id.0;
                 let job = self.job(descriptor, (*compression, Some(*diff_id)), keep)?;
@@ -344,7 +423,15 @@ impl<'a> Work<'a> {
             (None, Some(source)) => Box::new(source.reader()),
             (None, None) => return Err(Error::malformed("import", blob, "the blob is missing")),
         };
-        let job = |from, keep| Ok(LayerJob { blob, compression, diff_id, from, keep });
+        let job = |from, keep| {
+            Ok(LayerJob {
+                blob,
+                compression,
+                diff_id,
+                from,
+                keep,
+            })
+        };
         if !keep || self.writer.store().blob_size(&blob)? == Some(descriptor.size) {
             return job(from, Keep::Drop(DigestHasher::new(blob.algorithm())));
         }
@@ -367,20 +454,32 @@ impl<'a> Work<'a> {
         for layer in layers.iter().filter(|layer| dropped(&layer.diff_id)) {
             self.watch.check()?;
             let recipe = self.writer.recipe(&layer.diff_id)?;
-            assemble(&recipe, &|id| self.writer.open_object(id), &mut std::io::sink())?;
+            assemble(
+                &recipe,
+                &|id| self.writer.open_object(id),
+                &mut std::io::sink(),
+            )?;
         }
         Ok(())
     }
 }
 
 /// Decides what each root is called.
-fn name_roots(source: &Source, options: &Options, warnings: &mut Warnings) -> Result<Vec<(ImageName, Digest)>> {
+fn name_roots(
+    source: &Source,
+    options: &Options,
+    warnings: &mut Warnings,
+) -> Result<Vec<(ImageName, Digest)>> {
     let roots = source.roots();
     if let Some(name) = &options.name {
         return match roots {
             [root] => Ok(vec![(name.clone(), root.descriptor.digest)]),
-            _ => Err(Error::usage("name", source.what(), format!("it holds {} images, and --name names one", roots.len()))
-                .hint("pick one, as in oci:DIR:REF")),
+            _ => Err(Error::usage(
+                "name",
+                source.what(),
+                format!("it holds {} images, and --name names one", roots.len()),
+            )
+            .hint("pick one, as in oci:DIR:REF")),
         };
     }
     if roots.is_empty() {
@@ -394,7 +493,8 @@ fn name_roots(source: &Source, options: &Options, warnings: &mut Warnings) -> Re
             Some((_, other)) if *other == digest => {}
             Some((_, other)) => {
                 let why = format!("two images are called {name}: {other} and {digest}");
-                return Err(Error::malformed("import", source.what(), why).hint("pick one, as in oci:DIR@DIGEST"));
+                return Err(Error::malformed("import", source.what(), why)
+                    .hint("pick one, as in oci:DIR@DIGEST"));
             }
             None => named.push((name, digest)),
         }
@@ -411,7 +511,9 @@ fn name_root(source: &Source, root: &Root, warnings: &mut Warnings) -> Result<Im
         return Ok(name);
     }
     let Some(repository) = source.default_repository() else {
-        return Err(Error::usage("name", digest, "its source gives no name").hint("give one with --name"));
+        return Err(
+            Error::usage("name", digest, "its source gives no name").hint("give one with --name")
+        );
     };
     let by_digest = || ImageName::by_digest(repository, digest);
     let name = match &root.name_hint {
@@ -428,7 +530,11 @@ fn name_root(source: &Source, root: &Root, warnings: &mut Warnings) -> Result<Im
 fn name(store: &Store, images: &[(ImageName, Digest)], source: &Source) -> Result<()> {
     store.change_names(|names| {
         for (name, digest) in images {
-            if let Some(root) = source.roots().iter().find(|root| root.descriptor.digest == *digest) {
+            if let Some(root) = source
+                .roots()
+                .iter()
+                .find(|root| root.descriptor.digest == *digest)
+            {
                 names.set(name, root.descriptor.clone());
             }
         }

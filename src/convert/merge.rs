@@ -38,7 +38,11 @@ impl NodeSource for Merger<'_> {
         }
         match self.view {
             Some(view) => view.node(id),
-            None => Err(crate::error::Error::damaged("merge", "the layers", format!("tree node {id} is missing"))),
+            None => Err(crate::error::Error::damaged(
+                "merge",
+                "the layers",
+                format!("tree node {id} is missing"),
+            )),
         }
     }
 }
@@ -51,7 +55,14 @@ impl<'a> Merger<'a> {
         parsed: HashMap<DiffId, Parsed>,
     ) -> Self {
         let (nodes, chains) = (RefCell::default(), BTreeMap::new());
-        Self { recipe, view, parsed, nodes, chains, warnings: Warnings::default() }
+        Self {
+            recipe,
+            view,
+            parsed,
+            nodes,
+            chains,
+            warnings: Warnings::default(),
+        }
     }
 
     /// Merges a stack of layers, bottom first.
@@ -72,7 +83,14 @@ impl<'a> Merger<'a> {
                 }
             };
             let name = layer.to_string();
-            overlay.apply(&LayerEntries { name: &name, entries, contents }, &mut warnings)?;
+            overlay.apply(
+                &LayerEntries {
+                    name: &name,
+                    entries,
+                    contents,
+                },
+                &mut warnings,
+            )?;
             let merged = overlay.finish()?;
             self.nodes.borrow_mut().extend(merged.nodes);
             found.push((*chain, merged.root));

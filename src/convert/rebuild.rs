@@ -49,18 +49,31 @@ pub fn rebuild_if_lost(store: &Store, watch: &dyn Watch) -> Result<Rebuilt> {
     }
     let recipe = |layer: &DiffId| store.recipe(layer);
     let mut merger = Merger::new(&recipe, None, HashMap::new());
-    let images = reach.images.values().map(|docs| record(docs, &mut merger)).collect::<Result<Vec<Image>>>()?;
+    let images = reach
+        .images
+        .values()
+        .map(|docs| record(docs, &mut merger))
+        .collect::<Result<Vec<Image>>>()?;
     let (nodes, chains) = merger.finish();
     store.create_catalog(|change| {
         change.put_nodes(nodes.iter().map(|(id, bytes)| (id, bytes.as_slice())))?;
         change.put_givens(givens.iter())?;
-        chains.iter().try_for_each(|(chain, root)| change.put_chain(chain, root))?;
+        chains
+            .iter()
+            .try_for_each(|(chain, root)| change.put_chain(chain, root))?;
         // A blob that is kept and that an image names was proved when it came in.
-        reach.layers.iter().try_for_each(|(blob, diff_id)| change.put_layer(blob, diff_id))?;
+        reach
+            .layers
+            .iter()
+            .try_for_each(|(blob, diff_id)| change.put_layer(blob, diff_id))?;
         images.iter().try_for_each(|image| change.put_image(image))
     })?;
     watch.end();
-    Ok(if reach.documents.is_empty() && givens.is_empty() { Rebuilt::Fresh } else { Rebuilt::Yes })
+    Ok(if reach.documents.is_empty() && givens.is_empty() {
+        Rebuilt::Fresh
+    } else {
+        Rebuilt::Yes
+    })
 }
 
 /// Returns the root of an image's tree as its recipes give it.
@@ -95,7 +108,9 @@ pub(super) fn adopt(
     meta: &Meta,
 ) -> Result<()> {
     let wanted = given(&id, size, meta);
-    let Some(seen) = store.stat_object(&id)?.map(|stat| Stat::seen(&stat)) else { return Ok(()) };
+    let Some(seen) = store.stat_object(&id)?.map(|stat| Stat::seen(&stat)) else {
+        return Ok(());
+    };
     let fits = |given: &Given| seen.differences(&given.stat).is_empty();
     match givens.get(&id) {
         Some(before) if fits(before) || !fits(&wanted) => {}

@@ -13,13 +13,34 @@ pub(crate) fn replay(recipe: &RecipeFile) -> Result<(Vec<Entry>, Vec<ContentRef>
     let contents = recipe.contents()?;
     let layer = recipe.trailer().diff_id.to_string();
     let segments = recipe.segments()?;
-    let mut tape = ReplayTape { segments, literal: Vec::new(), used: 0, at: 0, contents: &contents, next: 0, ended: false };
+    let mut tape = ReplayTape {
+        segments,
+        literal: Vec::new(),
+        used: 0,
+        at: 0,
+        contents: &contents,
+        next: 0,
+        ended: false,
+    };
     // What was taken in once was within its limits then; warnings were told then too.
-    let limits = Limits { entries: u64::MAX, layer_bytes: u64::MAX, ..Limits::default() };
-    let limits = Limits { extension_bytes: u64::MAX, sparse_pieces: u64::MAX, ..limits };
-    let entries = parse_layer(&mut tape, &limits, &mut Warnings::default()).map_err(|e| e.in_layer(&layer))?;
+    let limits = Limits {
+        entries: u64::MAX,
+        layer_bytes: u64::MAX,
+        ..Limits::default()
+    };
+    let limits = Limits {
+        extension_bytes: u64::MAX,
+        sparse_pieces: u64::MAX,
+        ..limits
+    };
+    let entries = parse_layer(&mut tape, &limits, &mut Warnings::default())
+        .map_err(|e| e.in_layer(&layer))?;
     if tape.next != contents.len() || tape.at != recipe.trailer().tar_size {
-        return Err(Error::damaged("read the recipe of the layer", layer, "it does not add up to its tar"));
+        return Err(Error::damaged(
+            "read the recipe of the layer",
+            layer,
+            "it does not add up to its tar",
+        ));
     }
     Ok((entries, contents))
 }
@@ -93,8 +114,15 @@ impl Tape for ReplayTape<'_> {
     }
 
     fn content(&mut self, content: &Stored<'_>) -> Result<bool> {
-        let known = self.contents.get(self.next).is_some_and(|c| c.size == content.size);
-        let segment = if self.used == self.literal.len() { self.segments.next_segment()? } else { Segment::End };
+        let known = self
+            .contents
+            .get(self.next)
+            .is_some_and(|c| c.size == content.size);
+        let segment = if self.used == self.literal.len() {
+            self.segments.next_segment()?
+        } else {
+            Segment::End
+        };
         let fits = match segment {
             Segment::Whole => content.pieces.is_none(),
             Segment::Pieces(pieces) => content.pieces == Some(&pieces[..]),

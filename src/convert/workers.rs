@@ -72,7 +72,14 @@ impl<'a> Workers<'a> {
     pub(super) fn new(writer: &'a Writer<'a>, jobs: usize) -> Self {
         let (to, waiting) = crossbeam_channel::bounded(2 * jobs);
         let (used, spare) = crossbeam_channel::unbounded();
-        Self { writer, jobs: to, waiting, used, spare, failed: Arc::default() }
+        Self {
+            writer,
+            jobs: to,
+            waiting,
+            used,
+            spare,
+            failed: Arc::default(),
+        }
     }
 
     /// Returns what a worker thread waits on; it ends when every [`Workers`] is dropped.
@@ -87,13 +94,21 @@ impl<'a> Workers<'a> {
 
     pub(super) fn begin_layer(&self) -> LayerResults {
         let (answer, answers) = crossbeam_channel::unbounded();
-        LayerResults { answers, answer: Some(answer).into(), next: AtomicU32::new(0) }
+        LayerResults {
+            answers,
+            answer: Some(answer).into(),
+            next: AtomicU32::new(0),
+        }
     }
 
     pub(super) fn new_batch(&self) -> Batch {
         let mut data = self.spare.try_recv().unwrap_or_default();
         data.clear();
-        Batch { data, begun: 0, contents: Vec::with_capacity(BATCH_COUNT) }
+        Batch {
+            data,
+            begun: 0,
+            contents: Vec::with_capacity(BATCH_COUNT),
+        }
     }
 
     pub(super) fn submit(&self, batch: Batch, results: &LayerResults) -> Result<()> {
@@ -103,10 +118,20 @@ impl<'a> Workers<'a> {
         self.send(Job::Batch(batch, results.answer()?))
     }
 
-    pub(super) fn begin_piecemeal(&self, results: &LayerResults, size: u64, meta: &Meta) -> Result<Piecemeal> {
+    pub(super) fn begin_piecemeal(
+        &self,
+        results: &LayerResults,
+        size: u64,
+        meta: &Meta,
+    ) -> Result<Piecemeal> {
         let (to, pieces) = mpsc::sync_channel(PIECES);
         let ordinal = results.next_ordinal();
-        let arriving = Arriving { pieces, ordinal, size, meta: meta.clone() };
+        let arriving = Arriving {
+            pieces,
+            ordinal,
+            size,
+            meta: meta.clone(),
+        };
         self.send(Job::Piecemeal(arriving, results.answer()?))?;
         Ok(Piecemeal { to, left: size })
     }
@@ -127,12 +152,14 @@ fn stopped() -> Error {
 impl Batch {
     pub(super) fn is_full_for(&self, more: u64) -> bool {
         let bytes = self.data.len() as u64 + more;
-        self.contents.len() == BATCH_COUNT || (!self.contents.is_empty() && bytes > BATCH_BYTES as u64)
+        self.contents.len() == BATCH_COUNT
+            || (!self.contents.is_empty() && bytes > BATCH_BYTES as u64)
     }
 
     /// Ends a content whose bytes were put into `data`.
     pub(super) fn end_content(&mut self, ordinal: u32, meta: &Meta) {
-        self.contents.push((self.begun..self.data.len(), ordinal, meta.clone()));
+        self.contents
+            .push((self.begun..self.data.len(), ordinal, meta.clone()));
         self.begun = self.data.len();
     }
 }
@@ -167,7 +194,8 @@ impl LayerResults {
             }
         }
         let all: Option<Vec<ContentRef>> = contents.into_iter().collect();
-        all.filter(|all| all.len() == self.next.load(Ordering::Relaxed) as usize).ok_or_else(stopped)
+        all.filter(|all| all.len() == self.next.load(Ordering::Relaxed) as usize)
+            .ok_or_else(stopped)
     }
 }
 
@@ -186,7 +214,11 @@ impl Piecemeal {
     }
 
     pub(super) fn hole(&mut self, len: u64) -> Result<()> {
-        if len == 0 { Ok(()) } else { self.send(PieceOf::Hole(len), len) }
+        if len == 0 {
+            Ok(())
+        } else {
+            self.send(PieceOf::Hole(len), len)
+        }
     }
 
     fn send(&mut self, piece: PieceOf, len: u64) -> Result<()> {
@@ -222,7 +254,11 @@ impl Desk<'_> {
     }
 
     fn add_batch(&self, batch: Batch) -> Result<Vec<(u32, ContentRef)>> {
-        let Batch { data, begun: _, contents } = batch;
+        let Batch {
+            data,
+            begun: _,
+            contents,
+        } = batch;
         let mut done = Vec::with_capacity(contents.len());
         for (range, ordinal, meta) in contents {
             let size = range.len() as u64;
@@ -241,7 +277,13 @@ impl Desk<'_> {
                 PieceOf::Hole(len) => object.hole(len)?,
                 PieceOf::End => {
                     let id = object.finish(&arriving.meta)?;
-                    return Ok(vec![(arriving.ordinal, ContentRef { id, size: arriving.size })]);
+                    return Ok(vec![(
+                        arriving.ordinal,
+                        ContentRef {
+                            id,
+                            size: arriving.size,
+                        },
+                    )]);
                 }
             }
         }

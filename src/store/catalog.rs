@@ -37,14 +37,20 @@ pub(crate) struct Catalog {
 }
 
 /// A view of the catalog at one moment.
-#[expect(missing_debug_implementations, reason = "redb's transactions have none")]
+#[expect(
+    missing_debug_implementations,
+    reason = "redb's transactions have none"
+)]
 pub struct View {
     transaction: ReadTransaction,
     path: PathBuf,
 }
 
 /// A change of the catalog, all of it or nothing.
-#[expect(missing_debug_implementations, reason = "redb's transactions have none")]
+#[expect(
+    missing_debug_implementations,
+    reason = "redb's transactions have none"
+)]
 pub struct Change<'a> {
     transaction: &'a WriteTransaction,
     path: &'a Path,
@@ -52,7 +58,10 @@ pub struct Change<'a> {
 
 impl Catalog {
     pub(crate) fn at(store: &Path) -> Self {
-        Self { path: store.join("catalog.redb"), lock: store.join("locks/catalog") }
+        Self {
+            path: store.join("catalog.redb"),
+            lock: store.join("locks/catalog"),
+        }
     }
 
     /// Tells whether the file is there; a torn one is taken away first.
@@ -74,7 +83,11 @@ impl Catalog {
     }
 
     /// Makes a new catalog with what `fill` puts in, at `staged`, then puts it in place.
-    pub(crate) fn create(&self, staged: &Path, fill: impl FnOnce(&Change<'_>) -> Result<()>) -> Result<()> {
+    pub(crate) fn create(
+        &self,
+        staged: &Path,
+        fill: impl FnOnce(&Change<'_>) -> Result<()>,
+    ) -> Result<()> {
         let _lock = Lock::take(&self.lock, Mode::Exclusive, Wait::Forever)?;
         if self.path.exists() {
             // Another process was faster, and others may have added to its catalog since.
@@ -112,9 +125,16 @@ impl Catalog {
         self.read(&database, read)
     }
 
-    fn read<T>(&self, database: &ReadOnlyDatabase, read: impl FnOnce(&View) -> Result<T>) -> Result<T> {
+    fn read<T>(
+        &self,
+        database: &ReadOnlyDatabase,
+        read: impl FnOnce(&View) -> Result<T>,
+    ) -> Result<T> {
         let transaction = self.say(database.begin_read())?;
-        read(&View { transaction, path: self.path.clone() })
+        read(&View {
+            transaction,
+            path: self.path.clone(),
+        })
     }
 
     /// Writes in one transaction, which is durable when this returns.
@@ -124,9 +144,16 @@ impl Catalog {
         self.write(&database, write)
     }
 
-    fn write<T>(&self, database: &Database, write: impl FnOnce(&Change<'_>) -> Result<T>) -> Result<T> {
+    fn write<T>(
+        &self,
+        database: &Database,
+        write: impl FnOnce(&Change<'_>) -> Result<T>,
+    ) -> Result<T> {
         let transaction = self.say(database.begin_write())?;
-        let done = write(&Change { transaction: &transaction, path: &self.path })?;
+        let done = write(&Change {
+            transaction: &transaction,
+            path: &self.path,
+        })?;
         self.say(transaction.commit())?;
         Ok(done)
     }
@@ -154,7 +181,10 @@ fn catalog_error(path: &Path, e: redb::Error) -> Error {
 
 /// A file that ends too early is as torn as one with bytes that make no sense.
 fn is_torn(e: &std::io::Error) -> bool {
-    matches!(e.kind(), std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof)
+    matches!(
+        e.kind(),
+        std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof
+    )
 }
 
 fn wrong(path: &Path, what: impl fmt::Display) -> Error {
@@ -190,18 +220,30 @@ impl View {
         self.node_in(&table, id)
     }
 
-    fn node_in(&self, table: &redb::ReadOnlyTable<[u8; 32], &'static [u8]>, id: &TreeId) -> Result<Node> {
+    fn node_in(
+        &self,
+        table: &redb::ReadOnlyTable<[u8; 32], &'static [u8]>,
+        id: &TreeId,
+    ) -> Result<Node> {
         let row = self.say(table.get(id.0))?;
-        let row = row.ok_or_else(|| wrong(&self.path, format_args!("tree node {id} is missing")))?;
+        let row =
+            row.ok_or_else(|| wrong(&self.path, format_args!("tree node {id} is missing")))?;
         if TreeId::of(row.value()) != *id {
-            return Err(wrong(&self.path, format_args!("tree node {id} is not what its name says")));
+            return Err(wrong(
+                &self.path,
+                format_args!("tree node {id} is not what its name says"),
+            ));
         }
-        Node::decode(row.value()).map_err(|e| wrong(&self.path, format_args!("tree node {id}: {e}")))
+        Node::decode(row.value())
+            .map_err(|e| wrong(&self.path, format_args!("tree node {id}: {e}")))
     }
 
     /// Returns a reader of many nodes.
     pub fn nodes(&self) -> Result<Nodes<'_>> {
-        Ok(Nodes { view: self, table: self.say(self.transaction.open_table(NODES))? })
+        Ok(Nodes {
+            view: self,
+            table: self.say(self.transaction.open_table(NODES))?,
+        })
     }
 
     /// Returns the record of the image with this manifest.
@@ -244,7 +286,10 @@ impl View {
     pub fn large(&self, size: u64, most: usize) -> Result<Vec<ContentId>> {
         let table = self.say(self.transaction.open_table(LARGE))?;
         let mut found = Vec::new();
-        for row in self.say(table.range((size, [0; 32])..=(size, [0xff; 32])))?.take(most) {
+        for row in self
+            .say(table.range((size, [0; 32])..=(size, [0xff; 32])))?
+            .take(most)
+        {
             let (key, _) = self.say(row)?;
             found.push(ContentId(key.value().1));
         }
@@ -259,7 +304,10 @@ impl View {
 
     /// Returns a reader of many objects' records.
     pub fn givens(&self) -> Result<Givens<'_>> {
-        Ok(Givens { view: self, table: self.say(self.transaction.open_table(OBJECTS))? })
+        Ok(Givens {
+            view: self,
+            table: self.say(self.transaction.open_table(OBJECTS))?,
+        })
     }
 }
 
@@ -357,7 +405,10 @@ impl Change<'_> {
     }
 
     /// Records what objects were given; sorted ones are written fastest.
-    pub fn put_givens<'g>(&self, givens: impl Iterator<Item = (&'g ContentId, &'g Given)>) -> Result<()> {
+    pub fn put_givens<'g>(
+        &self,
+        givens: impl Iterator<Item = (&'g ContentId, &'g Given)>,
+    ) -> Result<()> {
         let mut table = self.say(self.transaction.open_table(OBJECTS))?;
         let mut large = self.say(self.transaction.open_table(LARGE))?;
         for (id, given) in givens {

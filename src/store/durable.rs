@@ -28,14 +28,21 @@ pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
         .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
         .open(path)?;
     if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "not a regular file",
+        ));
     }
     Ok(file)
 }
 
 /// Creates a folder and those above it, for their owner alone.
 pub(crate) fn create_folder(path: &Path) -> Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).context("create the folder", quoted(path))
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .context("create the folder", quoted(path))
 }
 
 /// Puts `bytes` in place of the file at `path`: whoever reads it sees the old bytes or the new ones.
@@ -48,7 +55,10 @@ pub(crate) fn replace(path: &Path, staged: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 /// Renames, replacing what is there.
-#[expect(clippy::disallowed_methods, reason = "this is the layer that the ban leads to")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the layer that the ban leads to"
+)]
 pub(crate) fn rename(from: &Path, to: &Path) -> Result<()> {
     fs::rename(from, to).context("rename a file to", quoted(to))
 }
@@ -76,7 +86,10 @@ pub(crate) fn rename_new(from: &Path, to: &Path) -> Result<bool> {
 }
 
 /// Removes a file; that it is gone already is fine.
-#[expect(clippy::disallowed_methods, reason = "this is the layer that the ban leads to")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the layer that the ban leads to"
+)]
 pub(crate) fn remove(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e).context("remove", quoted(path)),
@@ -86,7 +99,9 @@ pub(crate) fn remove(path: &Path) -> Result<()> {
 
 /// Makes a folder's names durable.
 pub(crate) fn sync_folder(path: &Path) -> Result<()> {
-    File::open(path).and_then(|folder| folder.sync_all()).context("sync the folder", quoted(path))
+    File::open(path)
+        .and_then(|folder| folder.sync_all())
+        .context("sync the folder", quoted(path))
 }
 
 /// Makes the name of `path` durable.
@@ -105,7 +120,12 @@ pub(crate) fn sync_all(path: &Path) -> Result<()> {
 
 /// Creates a file that must not be there yet, for whoever the umask lets read it: it is not the store's.
 pub(crate) fn create_shared(path: &Path) -> Result<File> {
-    OpenOptions::new().read(true).write(true).create_new(true).open(path).context("create", quoted(path))
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(path)
+        .context("create", quoted(path))
 }
 
 #[cfg(test)]
@@ -115,7 +135,11 @@ mod tests {
     #[test]
     fn rename_new_makes_folders_and_never_replaces() {
         let dir = tempfile::tempdir().unwrap();
-        let (a, b, to) = (dir.path().join("a"), dir.path().join("b"), dir.path().join("x/y/to"));
+        let (a, b, to) = (
+            dir.path().join("a"),
+            dir.path().join("b"),
+            dir.path().join("x/y/to"),
+        );
         create_new(&a).unwrap().write_all(b"first").unwrap();
         create_new(&b).unwrap().write_all(b"second").unwrap();
         assert!(rename_new(&a, &to).unwrap());

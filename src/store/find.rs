@@ -18,7 +18,11 @@ impl Store {
         }
         // Documents below an index have no names of their own.
         let reach = Reach::of_all(self)?;
-        let documents: Vec<Descriptor> = reach.documents.into_values().map(|(descriptor, _)| descriptor).collect();
+        let documents: Vec<Descriptor> = reach
+            .documents
+            .into_values()
+            .map(|(descriptor, _)| descriptor)
+            .collect();
         names.resolve(text, &documents)
     }
 
@@ -31,7 +35,11 @@ impl Store {
             }
             let bytes = self.document(&at.digest)?;
             let Ok(Document::Index(children)) = Document::parse(&bytes, &at.media_type) else {
-                return Err(Error::damaged("read the index", at.digest, "it is malformed"));
+                return Err(Error::damaged(
+                    "read the index",
+                    at.digest,
+                    "it is malformed",
+                ));
             };
             at = pick(text, children, platform)?;
         }
@@ -42,8 +50,12 @@ impl Store {
     pub fn image(&self, descriptor: &Descriptor) -> Result<Image> {
         let image = self.view(|view| view.image(&descriptor.digest))?;
         image.ok_or_else(|| {
-            Error::missing("use", descriptor.digest, "it is no image with a root filesystem")
-                .hint("`ocistore inspect` shows what it is")
+            Error::missing(
+                "use",
+                descriptor.digest,
+                "it is no image with a root filesystem",
+            )
+            .hint("`ocistore inspect` shows what it is")
         })
     }
 }
@@ -65,18 +77,27 @@ pub fn host_platform() -> String {
 fn pick(text: &str, children: Vec<Descriptor>, platform: &str) -> Result<Descriptor> {
     let has = |child: &Descriptor, exact: bool| match &child.platform {
         Some(own) if exact => own == platform,
-        Some(own) => own.strip_prefix(platform).is_some_and(|rest| rest.starts_with('/')),
+        Some(own) => own
+            .strip_prefix(platform)
+            .is_some_and(|rest| rest.starts_with('/')),
         None => false,
     };
-    let mut usable: Vec<Descriptor> =
-        children.into_iter().filter(|c| c.platform.as_deref() != Some("unknown/unknown")).collect();
-    let found = [true, false].into_iter().find_map(|exact| usable.iter().position(|c| has(c, exact)));
+    let mut usable: Vec<Descriptor> = children
+        .into_iter()
+        .filter(|c| c.platform.as_deref() != Some("unknown/unknown"))
+        .collect();
+    let found = [true, false]
+        .into_iter()
+        .find_map(|exact| usable.iter().position(|c| has(c, exact)));
     let only = (usable.len() == 1 && usable[0].platform.is_none()).then_some(0);
     match found.or(only) {
         Some(at) => Ok(usable.swap_remove(at)),
         None => {
             let there: Vec<String> = usable.into_iter().filter_map(|c| c.platform).collect();
-            let why = format!("it has no image for {platform}, only for {}", there.join(", "));
+            let why = format!(
+                "it has no image for {platform}, only for {}",
+                there.join(", ")
+            );
             Err(Error::missing("find", text, why).hint("pick one with --platform"))
         }
     }

@@ -1,10 +1,10 @@
 //! Owns the second identity: an inode is a content with metadata as a host's file system holds it.
 //! Applies metadata to files and checks that a file still has what it was given. The one home of `xattr`.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::ffi::OsStr;
 
 use rustix::fs::{Gid, Mode, Statx, StatxFlags, Timespec, Timestamps, Uid};
 use xattr::FileExt as _;
@@ -36,7 +36,10 @@ impl Owners {
     pub fn of_process() -> Self {
         match rustix::process::geteuid().as_raw() {
             0 => Self::AsImage,
-            uid => Self::Own { uid, gid: rustix::process::getegid().as_raw() },
+            uid => Self::Own {
+                uid,
+                gid: rustix::process::getegid().as_raw(),
+            },
         }
     }
 
@@ -48,7 +51,10 @@ impl Owners {
         let applied = self.apply(meta);
         match self {
             Self::AsImage => applied,
-            Self::Own { .. } => Meta { mode: applied.mode | 0o400, ..applied },
+            Self::Own { .. } => Meta {
+                mode: applied.mode | 0o400,
+                ..applied
+            },
         }
     }
 
@@ -57,7 +63,11 @@ impl Owners {
     pub fn apply(self, meta: &Meta) -> Meta {
         match self {
             Self::AsImage => meta.clone(),
-            Self::Own { uid, gid } => Meta { uid, gid, ..meta.clone() },
+            Self::Own { uid, gid } => Meta {
+                uid,
+                gid,
+                ..meta.clone()
+            },
         }
     }
 }
@@ -98,7 +108,13 @@ pub struct Stat {
 impl Stat {
     /// Returns what a file of this size and metadata shows.
     pub fn wanted(size: u64, meta: &Meta) -> Self {
-        Self { size, mode: meta.mode, uid: meta.uid, gid: meta.gid, mtime: meta.mtime }
+        Self {
+            size,
+            mode: meta.mode,
+            uid: meta.uid,
+            gid: meta.gid,
+            mtime: meta.mtime,
+        }
     }
 
     /// Returns what a file shows.
@@ -108,13 +124,22 @@ impl Stat {
             mode: stat.stx_mode & Meta::MODE_BITS,
             uid: stat.stx_uid,
             gid: stat.stx_gid,
-            mtime: Mtime { secs: stat.stx_mtime.tv_sec, nanos: stat.stx_mtime.tv_nsec },
+            mtime: Mtime {
+                secs: stat.stx_mtime.tv_sec,
+                nanos: stat.stx_mtime.tv_nsec,
+            },
         }
     }
 
     /// Says how `self`, which was seen, differs from what was wanted; empty where it does not.
     pub fn differences(&self, wanted: &Self) -> Vec<&'static str> {
-        let Self { size, mode, uid, gid, mtime } = self;
+        let Self {
+            size,
+            mode,
+            uid,
+            gid,
+            mtime,
+        } = self;
         let mut found = Vec::new();
         let mut note = |differs: bool, what| {
             if differs {
@@ -145,12 +170,25 @@ pub fn stat_flags() -> StatxFlags {
 impl Given {
     /// Returns what the object of a content is when its file gets `meta`.
     pub fn new(content: &ContentId, size: u64, meta: &Meta) -> Self {
-        Self { inode: inode_id(content, meta), stat: Stat::wanted(size, meta) }
+        Self {
+            inode: inode_id(content, meta),
+            stat: Stat::wanted(size, meta),
+        }
     }
 
     /// Returns the canonical bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let Self { inode, stat: Stat { size, mode, uid, gid, mtime } } = self;
+        let Self {
+            inode,
+            stat:
+                Stat {
+                    size,
+                    mode,
+                    uid,
+                    gid,
+                    mtime,
+                },
+        } = self;
         let mut to = vec![VERSION];
         to.extend_from_slice(&inode.0);
         put_varint(&mut to, *size);
@@ -176,7 +214,10 @@ impl Given {
                 mode: cursor.number("mode")?,
                 uid: cursor.number("uid")?,
                 gid: cursor.number("gid")?,
-                mtime: Mtime { secs: cursor.signed()?, nanos: cursor.number("nanoseconds")? },
+                mtime: Mtime {
+                    secs: cursor.signed()?,
+                    nanos: cursor.number("nanoseconds")?,
+                },
             },
         };
         cursor.end()?;
@@ -197,13 +238,22 @@ pub struct RefusedXattr {
 ///
 /// Extended attributes that the host does not take are returned, not failed on.
 pub fn give(file: &File, meta: &Meta) -> std::io::Result<Vec<RefusedXattr>> {
-    let Meta { mode, uid, gid, mtime, xattrs } = meta;
+    let Meta {
+        mode,
+        uid,
+        gid,
+        mtime,
+        xattrs,
+    } = meta;
     rustix::fs::fchown(file, Some(Uid::from_raw(*uid)), Some(Gid::from_raw(*gid)))?;
     rustix::fs::fchmod(file, Mode::from_raw_mode(u32::from(*mode)))?;
     let mut refused = Vec::new();
     for (name, value) in xattrs.iter().filter(|(name, _)| is_settable(name)) {
         if let Err(e) = file.set_xattr(OsStr::from_bytes(name), value) {
-            refused.push(RefusedXattr { name: name.clone(), why: e.to_string() });
+            refused.push(RefusedXattr {
+                name: name.clone(),
+                why: e.to_string(),
+            });
         }
     }
     rustix::fs::futimens(file.as_fd(), &timestamps(*mtime))?;
@@ -217,8 +267,14 @@ pub fn is_settable(name: &[u8]) -> bool {
 
 /// Returns both times of a file; the image knows one.
 pub fn timestamps(mtime: Mtime) -> Timestamps {
-    let time = Timespec { tv_sec: mtime.secs, tv_nsec: i64::from(mtime.nanos) };
-    Timestamps { last_access: time, last_modification: time }
+    let time = Timespec {
+        tv_sec: mtime.secs,
+        tv_nsec: i64::from(mtime.nanos),
+    };
+    Timestamps {
+        last_access: time,
+        last_modification: time,
+    }
 }
 
 /// Sets an attribute of what `path` itself is, a symlink too.
@@ -234,7 +290,9 @@ pub fn get_xattr(path: &std::path::Path, name: &[u8]) -> std::io::Result<Option<
 /// Returns every attribute of an open file; none where its file system knows no attributes.
 pub fn read_xattrs(file: &File) -> std::io::Result<crate::meta::Xattrs> {
     let names = match file.list_xattr() {
-        Err(e) if e.raw_os_error() == Some(rustix::io::Errno::NOTSUP.raw_os_error()) => return Ok([].into()),
+        Err(e) if e.raw_os_error() == Some(rustix::io::Errno::NOTSUP.raw_os_error()) => {
+            return Ok([].into());
+        }
         other => other?,
     };
     let mut xattrs = crate::meta::Xattrs::new();
@@ -261,7 +319,12 @@ mod tests {
 
     #[test]
     fn a_given_comes_back_from_its_bytes() {
-        let meta = Meta { mode: 0o4755, uid: 70_000, gid: 7, ..Meta::default() };
+        let meta = Meta {
+            mode: 0o4755,
+            uid: 70_000,
+            gid: 7,
+            ..Meta::default()
+        };
         let given = Given::new(&ContentId::of(b"x"), 1, &meta);
         assert_eq!(Given::decode(&given.encode()).unwrap(), given);
     }
@@ -273,11 +336,26 @@ mod tests {
         let mut xattrs = crate::meta::Xattrs::new();
         xattrs.insert((*b"user.a").into(), (*b"").into());
         for other in [
-            Meta { mode: 1, ..Meta::default() },
-            Meta { uid: 1, ..Meta::default() },
-            Meta { gid: 1, ..Meta::default() },
-            Meta { mtime: Mtime { secs: 0, nanos: 1 }, ..Meta::default() },
-            Meta { xattrs, ..Meta::default() },
+            Meta {
+                mode: 1,
+                ..Meta::default()
+            },
+            Meta {
+                uid: 1,
+                ..Meta::default()
+            },
+            Meta {
+                gid: 1,
+                ..Meta::default()
+            },
+            Meta {
+                mtime: Mtime { secs: 0, nanos: 1 },
+                ..Meta::default()
+            },
+            Meta {
+                xattrs,
+                ..Meta::default()
+            },
         ] {
             assert_ne!(inode_id(&content, &other), plain);
         }

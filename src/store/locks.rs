@@ -50,7 +50,8 @@ impl Lock {
                 Err(Errno::INTR) => {}
                 Err(Errno::WOULDBLOCK) => {
                     let busy = Cause::Busy("another ocistore holds it".to_owned());
-                    return Err(Error::new("lock", quoted(path), busy).hint("run it again later, or without --no-wait"));
+                    return Err(Error::new("lock", quoted(path), busy)
+                        .hint("run it again later, or without --no-wait"));
                 }
                 Err(e) => return Err(e).context("lock", quoted(path)),
             }
@@ -68,7 +69,13 @@ impl Lock {
 }
 
 fn open(path: &Path) -> Result<File> {
-    let create = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+    let create = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path);
     match create {
         // A read-only store can still be read under a shared lock.
         Err(e) if e.raw_os_error() == Some(Errno::ROFS.raw_os_error()) => File::open(path),

@@ -64,15 +64,23 @@ impl Store {
     pub fn open(root: &Path, wait: Wait) -> Result<Self> {
         let format = match fs::read_to_string(root.join("format")) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                return Err(Error::missing("open the store", quoted(root), "there is no store")
-                    .hint("`ocistore import` makes one, or name another with --store"));
+                return Err(
+                    Error::missing("open the store", quoted(root), "there is no store")
+                        .hint("`ocistore import` makes one, or name another with --store"),
+                );
             }
             other => other.context("open the store", quoted(root))?,
         };
         check_format(root, &format)?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let folder = rustix::fs::open(root, flags, Mode::empty()).context("open the store", quoted(root))?;
-        Ok(Self { root: root.to_owned(), folder, catalog: Catalog::at(root), wait })
+        let folder =
+            rustix::fs::open(root, flags, Mode::empty()).context("open the store", quoted(root))?;
+        Ok(Self {
+            root: root.to_owned(),
+            folder,
+            catalog: Catalog::at(root),
+            wait,
+        })
     }
 
     /// Opens the store at `root`, after making it where there is none.
@@ -88,19 +96,32 @@ impl Store {
         // Contents carry setuid bits and secrets: nobody else reaches them, in a folder that was there before too.
         let only_owner = std::os::unix::fs::PermissionsExt::from_mode(0o700);
         fs::set_permissions(root, only_owner).context("keep others out of", quoted(root))?;
-        let empty = fs::read_dir(root).context("read the folder", quoted(root))?.flatten();
+        let empty = fs::read_dir(root)
+            .context("read the folder", quoted(root))?
+            .flatten();
         let ours: Vec<_> = empty.map(|entry| entry.file_name()).collect();
         let known = |name: &std::ffi::OsString| {
-            paths::FOLDERS.iter().any(|f| name == f) || ["oci-layout", "index.json", "catalog.redb"].iter().any(|f| name == f)
+            paths::FOLDERS.iter().any(|f| name == f)
+                || ["oci-layout", "index.json", "catalog.redb"]
+                    .iter()
+                    .any(|f| name == f)
         };
         if !ours.iter().all(known) {
-            return Err(Error::missing("make a store in", quoted(root), "the folder holds other files")
-                .hint("name an empty or a new folder"));
+            return Err(Error::missing(
+                "make a store in",
+                quoted(root),
+                "the folder holds other files",
+            )
+            .hint("name an empty or a new folder"));
         }
         for folder in paths::FOLDERS {
             durable::create_folder(&root.join(folder))?;
         }
-        let _lock = Lock::take(&root.join("locks/publish"), locks::Mode::Exclusive, Wait::Forever)?;
+        let _lock = Lock::take(
+            &root.join("locks/publish"),
+            locks::Mode::Exclusive,
+            Wait::Forever,
+        )?;
         if root.join("format").exists() {
             return Ok(());
         }
@@ -131,7 +152,10 @@ impl Store {
     /// Takes the right to read objects.
     pub fn read(&self) -> Result<Reader<'_>> {
         let epoch = Lock::take(&self.path("epochs/current"), locks::Mode::Shared, self.wait)?;
-        Ok(Reader { store: self, _epoch: epoch })
+        Ok(Reader {
+            store: self,
+            _epoch: epoch,
+        })
     }
 
     /// Takes the right to add.
@@ -142,9 +166,34 @@ impl Store {
 
     /// Takes the right to delete.
     pub fn collect(&self) -> Result<Collector<'_>> {
-        let epoch = Lock::take(&self.path("epochs/current"), locks::Mode::Exclusive, self.wait)?;
+        let epoch = Lock::take(
+            &self.path("epochs/current"),
+            locks::Mode::Exclusive,
+            self.wait,
+        )?;
         writer::sweep_leftovers(self)?;
-        Ok(Collector { store: self, _epoch: epoch })
+        self.sweep_staged_files()?;
+        Ok(Collector {
+            store: self,
+            _epoch: epoch,
+        })
+    }
+
+    /// Removes what a command that died had staged of names or of the catalog: under their locks nobody is at it.
+    fn sweep_staged_files(&self) -> Result<()> {
+        for (lock, staged) in [
+            ("publish", "index.json"),
+            ("publish", "new"),
+            ("catalog", "catalog.redb"),
+        ] {
+            let _lock = Lock::take(
+                &self.path("locks").join(lock),
+                locks::Mode::Exclusive,
+                Wait::Forever,
+            )?;
+            durable::remove(&self.path("tmp").join(staged))?;
+        }
+        Ok(())
     }
 
     /// Returns the names there are now.
@@ -155,7 +204,11 @@ impl Store {
     /// Changes names: all that `change` does becomes visible at once, durably.
     pub fn change_names<T>(&self, change: impl FnOnce(&mut Names) -> Result<T>) -> Result<T> {
         // Held for one small file at a time: waiting is shorter than any answer that nobody waits for.
-        let _lock = Lock::take(&self.path("locks/publish"), locks::Mode::Exclusive, Wait::Forever)?;
+        let _lock = Lock::take(
+            &self.path("locks/publish"),
+            locks::Mode::Exclusive,
+            Wait::Forever,
+        )?;
         let mut names = self.names()?;
         let before = names.encode();
         let done = change(&mut names)?;
@@ -202,8 +255,10 @@ impl Store {
         let path = self.path(paths::blob(digest));
         match durable::open_regular(&path) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                Err(Error::damaged("read the blob", digest, "the store does not have it")
-                    .hint("import its image again"))
+                Err(
+                    Error::damaged("read the blob", digest, "the store does not have it")
+                        .hint("import its image again"),
+                )
             }
             other => other.context("open the blob", quoted(&path)),
         }
@@ -214,10 +269,16 @@ impl Store {
         use std::io::Read as _;
         let mut bytes = Vec::new();
         let file = self.open_blob(digest)?;
-        file.take(wire::DOCUMENT_MAX + 1).read_to_end(&mut bytes).context("read the blob", digest)?;
+        file.take(wire::DOCUMENT_MAX + 1)
+            .read_to_end(&mut bytes)
+            .context("read the blob", digest)?;
         if !digest.matches(&bytes) {
-            return Err(Error::damaged("read the blob", digest, "its bytes are not what its digest names")
-                .hint("import its image again from its source"));
+            return Err(Error::damaged(
+                "read the blob",
+                digest,
+                "its bytes are not what its digest names",
+            )
+            .hint("import its image again from its source"));
         }
         Ok(bytes)
     }
@@ -245,7 +306,12 @@ impl Store {
     }
 
     fn stat_file(&self, below: &Path) -> Result<Option<Statx>> {
-        match rustix::fs::statx(&self.folder, below, AtFlags::SYMLINK_NOFOLLOW, inodes::stat_flags()) {
+        match rustix::fs::statx(
+            &self.folder,
+            below,
+            AtFlags::SYMLINK_NOFOLLOW,
+            inodes::stat_flags(),
+        ) {
             Ok(stat) => Ok(Some(stat)),
             Err(rustix::io::Errno::NOENT) => Ok(None),
             Err(e) => Err(e).context("look at", quoted(below)),
@@ -296,13 +362,21 @@ fn check_format(root: &Path, format: &str) -> Result<()> {
     };
     match lines.next() {
         Some("ocistore 1") => {}
-        other => return refuse(format!("expected format 'ocistore 1', got '{}'", other.unwrap_or_default())),
+        other => {
+            return refuse(format!(
+                "expected format 'ocistore 1', got '{}'",
+                other.unwrap_or_default()
+            ));
+        }
     }
     for line in lines {
         let (kind, flags) = line.split_once(':').unwrap_or((line, ""));
         // This version knows no flags: unknown compatible ones do no harm, the others do.
         if kind != "compatible" && !flags.trim().is_empty() {
-            return refuse(format!("it needs features this version does not have: {}", flags.trim()));
+            return refuse(format!(
+                "it needs features this version does not have: {}",
+                flags.trim()
+            ));
         }
     }
     Ok(())
@@ -358,7 +432,10 @@ impl<'s> Collector<'s> {
         let entries = fs::read_dir(&folder).context("read the folder", quoted(&folder))?;
         let paths: std::io::Result<Vec<_>> = entries.map(|entry| Ok(entry?.path())).collect();
         let paths = paths.context("read the folder", quoted(&folder))?;
-        paths.par_iter().filter(|path| path.is_dir()).try_for_each(|path| durable::sync_folder(path))
+        paths
+            .par_iter()
+            .filter(|path| path.is_dir())
+            .try_for_each(|path| durable::sync_folder(path))
     }
 }
 
@@ -371,17 +448,28 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("store");
-        assert_eq!(Store::open(&root, Wait::Forever).unwrap_err().exit_code(), 2);
+        assert_eq!(
+            Store::open(&root, Wait::Forever).unwrap_err().exit_code(),
+            2
+        );
         Store::create(&root, Wait::Forever).unwrap();
         Store::create(&root, Wait::Forever).unwrap();
-        assert_eq!(fs::metadata(&root).unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(
+            fs::metadata(&root).unwrap().permissions().mode() & 0o777,
+            0o700
+        );
     }
 
     #[test]
     fn a_folder_of_other_files_does_not_become_a_store() {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("photos")).unwrap();
-        assert_eq!(Store::create(dir.path(), Wait::Forever).unwrap_err().exit_code(), 2);
+        assert_eq!(
+            Store::create(dir.path(), Wait::Forever)
+                .unwrap_err()
+                .exit_code(),
+            2
+        );
     }
 
     #[test]

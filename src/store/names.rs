@@ -36,7 +36,10 @@ impl Names {
         let mut document = Map::new();
         document.insert("schemaVersion".to_owned(), 2.into());
         document.insert("mediaType".to_owned(), wire::OCI_INDEX.into());
-        Self { document, entries: Vec::new() }
+        Self {
+            document,
+            entries: Vec::new(),
+        }
     }
 
     /// Reads the index at `path`. A missing or malformed one is damage, never "no names".
@@ -46,7 +49,9 @@ impl Names {
                 .hint("restore the file, or name the images again from the layouts they came from")
         };
         let bytes = match fs::read(path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Err(damaged("it is missing".to_owned())),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                return Err(damaged("it is missing".to_owned()));
+            }
             other => other.context("read the names in", quoted(path))?,
         };
         let Ok(Value::Object(mut document)) = wire::strict_json(&bytes) else {
@@ -60,7 +65,9 @@ impl Names {
         let mut entries = Vec::with_capacity(manifests.len());
         for value in &manifests {
             let descriptor = Descriptor::from_value(value).map_err(|e| damaged(e.to_string()))?;
-            let name = descriptor.annotation(wire::REF_NAME).and_then(|text| ImageName::parse(text).ok());
+            let name = descriptor
+                .annotation(wire::REF_NAME)
+                .and_then(|text| ImageName::parse(text).ok());
             entries.push(Named { name, descriptor });
         }
         Ok(Self { document, entries })
@@ -68,7 +75,11 @@ impl Names {
 
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut document = self.document.clone();
-        let manifests = self.entries.iter().map(|e| Value::Object(e.descriptor.raw.clone())).collect();
+        let manifests = self
+            .entries
+            .iter()
+            .map(|e| Value::Object(e.descriptor.raw.clone()))
+            .collect();
         document.insert("manifests".to_owned(), Value::Array(manifests));
         Value::Object(document).to_string().into_bytes()
     }
@@ -85,14 +96,20 @@ impl Names {
 
     /// Returns what `name` names.
     pub fn get(&self, name: &ImageName) -> Option<&Descriptor> {
-        self.entries.iter().find(|e| e.name.as_ref() == Some(name)).map(|e| &e.descriptor)
+        self.entries
+            .iter()
+            .find(|e| e.name.as_ref() == Some(name))
+            .map(|e| &e.descriptor)
     }
 
     /// Names `descriptor`; what had the name before loses it.
     pub fn set(&mut self, name: &ImageName, descriptor: Descriptor) {
         self.remove(name);
         let descriptor = descriptor.named(Some(&name.to_string()));
-        self.entries.push(Named { name: Some(name.clone()), descriptor });
+        self.entries.push(Named {
+            name: Some(name.clone()),
+            descriptor,
+        });
         self.entries.sort_by(|a, b| a.name.cmp(&b.name));
     }
 
@@ -107,25 +124,36 @@ impl Names {
     ///
     /// `digests` are those of all documents that have no name of their own but can be referred to.
     pub fn resolve(&self, text: &str, digests: &[Descriptor]) -> Result<Descriptor> {
-        let reference = Reference::parse(text).map_err(|e| Error::usage("read the reference", text, e.to_string()))?;
+        let reference = Reference::parse(text)
+            .map_err(|e| Error::usage("read the reference", text, e.to_string()))?;
         let named = |name: &ImageName| self.get(name).cloned();
         let found = match &reference {
             Reference::Name(name) => named(name).into_iter().collect(),
             Reference::Digest(digest) => self.by_digest(digests, |d| d == digest),
-            Reference::Prefix { algorithm, hex, name } => match name.as_ref().and_then(named) {
+            Reference::Prefix {
+                algorithm,
+                hex,
+                name,
+            } => match name.as_ref().and_then(named) {
                 Some(descriptor) => vec![descriptor],
                 None => self.by_digest(digests, |d| {
-                    algorithm.is_none_or(|a| a == d.algorithm()) && d.hex().starts_with(hex.as_str())
+                    algorithm.is_none_or(|a| a == d.algorithm())
+                        && d.hex().starts_with(hex.as_str())
                 }),
             },
         };
         match found.as_slice() {
             [one] => Ok(one.clone()),
-            [] => Err(Error::missing("find", text, "no such image in the store").hint("`ocistore images` lists them")),
+            [] => Err(Error::missing("find", text, "no such image in the store")
+                .hint("`ocistore images` lists them")),
             many => {
                 let list: Vec<String> = many.iter().map(|d| d.digest.to_string()).collect();
-                Err(Error::missing("find", text, format!("it is ambiguous: {}", list.join(", ")))
-                    .hint("give more digits"))
+                Err(Error::missing(
+                    "find",
+                    text,
+                    format!("it is ambiguous: {}", list.join(", ")),
+                )
+                .hint("give more digits"))
             }
         }
     }
@@ -159,7 +187,10 @@ mod tests {
         let mut names = Names::empty();
         names.set(&name("a:1"), descriptor("x"));
         names.set(&name("a:1"), descriptor("y"));
-        assert_eq!(names.get(&name("a:1")).unwrap().digest, descriptor("y").digest);
+        assert_eq!(
+            names.get(&name("a:1")).unwrap().digest,
+            descriptor("y").digest
+        );
         assert!(names.remove(&name("a:1")));
         assert!(!names.remove(&name("a:1")));
     }
@@ -188,7 +219,10 @@ mod tests {
         let mut names = Names::empty();
         names.set(&name("a:1"), descriptor("x"));
         let digest = descriptor("x").digest;
-        assert_eq!(names.resolve(&digest.hex()[..6], &[]).unwrap().digest, digest);
+        assert_eq!(
+            names.resolve(&digest.hex()[..6], &[]).unwrap().digest,
+            digest
+        );
         let twin = Digest::parse(&format!("sha256:{}{}", &digest.hex()[..60], "0000")).unwrap();
         let more = [Descriptor::new(wire::OCI_MANIFEST, twin, 2)];
         let error = names.resolve(&digest.hex()[..6], &more).unwrap_err();

@@ -75,7 +75,9 @@ impl Writer<'_> {
         if self.staged().suspects.contains(id) {
             return Ok(false);
         }
-        let Some(stat) = self.store.stat_object(id)? else { return Ok(false) };
+        let Some(stat) = self.store.stat_object(id)? else {
+            return Ok(false);
+        };
         if stat.stx_size != size {
             return Ok(false);
         }
@@ -83,7 +85,8 @@ impl Writer<'_> {
             return Ok(true);
         }
         let mut hasher = ContentHasher::default();
-        io::copy(&mut self.store.open_object(id)?, &mut Hashing(&mut hasher)).context("read the object", id)?;
+        io::copy(&mut self.store.open_object(id)?, &mut Hashing(&mut hasher))
+            .context("read the object", id)?;
         Ok(hasher.finish() == *id)
     }
 
@@ -96,7 +99,9 @@ impl Writer<'_> {
         let mut files = Vec::new();
         for id in ids {
             let staged = File::open(self.staged_object(&id));
-            if let Ok(file) = staged.or_else(|_| File::open(self.store.path(super::paths::object(&id)))) {
+            if let Ok(file) =
+                staged.or_else(|_| File::open(self.store.path(super::paths::object(&id))))
+            {
                 files.push(file);
             }
         }
@@ -165,7 +170,8 @@ impl LargeObject<'_> {
         }
         if let Sink::Writing(file, path) = &mut self.sink {
             let step = i64::try_from(len).unwrap_or(i64::MAX);
-            file.seek(SeekFrom::Current(step)).context("write", quoted(path))?;
+            file.seek(SeekFrom::Current(step))
+                .context("write", quoted(path))?;
         }
         self.at += len;
         while len > 0 {
@@ -181,10 +187,17 @@ impl LargeObject<'_> {
         self.sink = self.writer.new_sink()?;
         if let (Sink::Writing(file, path), Some(source)) = (&mut self.sink, equal_so_far) {
             let mut source = source;
-            source.seek(SeekFrom::Start(0)).context("read", "a stored object")?;
-            let copied = io::copy(&mut source.take(self.at), file).context("write", quoted(path))?;
+            source
+                .seek(SeekFrom::Start(0))
+                .context("read", "a stored object")?;
+            let copied =
+                io::copy(&mut source.take(self.at), file).context("write", quoted(path))?;
             if copied != self.at {
-                return Err(Error::failed("write", quoted(path), "a stored object changed while it was read"));
+                return Err(Error::failed(
+                    "write",
+                    quoted(path),
+                    "a stored object changed while it was read",
+                ));
             }
         }
         Ok(())
@@ -192,15 +205,31 @@ impl LargeObject<'_> {
 
     /// Ends the content. `meta` goes to its file if it is new.
     pub fn finish(self, meta: &Meta) -> Result<ContentId> {
-        let Self { writer, hasher, size, at, sink } = self;
+        let Self {
+            writer,
+            hasher,
+            size,
+            at,
+            sink,
+        } = self;
         let id = hasher.finish();
         debug_assert_eq!(at, size, "the caller counts the bytes");
         match sink {
-            Sink::Comparing(_) if writer.is_stored(&id, size)? || !writer.staged().seen.insert(id) => Ok(id),
+            Sink::Comparing(_)
+                if writer.is_stored(&id, size)? || !writer.staged().seen.insert(id) =>
+            {
+                Ok(id)
+            }
             Sink::Comparing(mut files) => {
                 // The stored content it equals is not at its name's place whole: write it after all.
                 let source = files.pop();
-                let mut again = Self { writer, hasher, size, at, sink: Sink::Comparing(Vec::new()) };
+                let mut again = Self {
+                    writer,
+                    hasher,
+                    size,
+                    at,
+                    sink: Sink::Comparing(Vec::new()),
+                };
                 again.start_writing(source)?;
                 writer.staged().seen.remove(&id);
                 again.finish(meta)

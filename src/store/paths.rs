@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use crate::digest::{ContentId, DiffId, Digest, InodeId};
 
 /// What a store's folder holds beside files of its own root.
-pub(crate) const FOLDERS: [&str; 8] =
-    ["blobs", "objects", "inodes", "layers", "epochs", "locks", "tmp", "trash"];
+pub(crate) const FOLDERS: [&str; 8] = [
+    "blobs", "objects", "inodes", "layers", "epochs", "locks", "tmp", "trash",
+];
 
 /// Where a content's object is, below the store.
 pub(crate) fn object(id: &ContentId) -> PathBuf {
@@ -20,12 +21,20 @@ pub(crate) fn inode(id: &InodeId) -> PathBuf {
 
 /// Where a blob is (image-spec image-layout.md, "Blobs").
 pub(crate) fn blob(digest: &Digest) -> PathBuf {
-    PathBuf::from(format!("blobs/{}/{}", digest.algorithm().name(), digest.hex()))
+    PathBuf::from(format!(
+        "blobs/{}/{}",
+        digest.algorithm().name(),
+        digest.hex()
+    ))
 }
 
 /// Where a layer's recipe is.
 pub(crate) fn recipe(layer: &DiffId) -> PathBuf {
-    PathBuf::from(format!("layers/{}/{}", layer.0.algorithm().name(), layer.0.hex()))
+    PathBuf::from(format!(
+        "layers/{}/{}",
+        layer.0.algorithm().name(),
+        layer.0.hex()
+    ))
 }
 
 /// Two digits of folder keep any folder small enough for every file system.

@@ -78,7 +78,11 @@ impl Reach {
     /// Follows every name there is, and what refers to what they lead to.
     pub fn of_all(store: &Store) -> Result<Self> {
         let names = store.names()?;
-        let roots: Vec<Descriptor> = names.entries().iter().map(|e| e.descriptor.clone()).collect();
+        let roots: Vec<Descriptor> = names
+            .entries()
+            .iter()
+            .map(|e| e.descriptor.clone())
+            .collect();
         let mut reach = Self::of(store, &roots)?;
         reach.follow_referrers(store)?;
         Ok(reach)
@@ -86,12 +90,17 @@ impl Reach {
 
     /// Tells whether the blob is reached, in whatever role.
     pub fn has(&self, digest: &Digest) -> bool {
-        self.documents.contains_key(digest) || self.blobs.contains_key(digest) || self.layers.contains_key(digest)
+        self.documents.contains_key(digest)
+            || self.blobs.contains_key(digest)
+            || self.layers.contains_key(digest)
     }
 
     /// Returns the layers that are reached.
     pub fn diff_ids(&self) -> BTreeSet<DiffId> {
-        self.images.values().flat_map(|image| image.config.diff_ids.iter().copied()).collect()
+        self.images
+            .values()
+            .flat_map(|image| image.config.diff_ids.iter().copied())
+            .collect()
     }
 
     fn follow(&mut self, store: &Store, descriptor: &Descriptor, depth: usize) -> Result<()> {
@@ -100,7 +109,11 @@ impl Reach {
             return Ok(());
         }
         if depth > DEPTH_MAX {
-            return Err(Error::damaged("follow", descriptor.digest, format!("indexes nest over {DEPTH_MAX} deep")));
+            return Err(Error::damaged(
+                "follow",
+                descriptor.digest,
+                format!("indexes nest over {DEPTH_MAX} deep"),
+            ));
         }
         match role {
             Role::Index | Role::Manifest => self.follow_document(store, descriptor, depth),
@@ -109,14 +122,24 @@ impl Reach {
         }
     }
 
-    fn follow_document(&mut self, store: &Store, descriptor: &Descriptor, depth: usize) -> Result<()> {
+    fn follow_document(
+        &mut self,
+        store: &Store,
+        descriptor: &Descriptor,
+        depth: usize,
+    ) -> Result<()> {
         let bytes = store.document(&descriptor.digest)?;
         let document = Document::parse(&bytes, &descriptor.media_type)
             .map_err(|e| Error::damaged("follow", descriptor.digest, e.to_string()))?;
-        self.documents.insert(descriptor.digest, (descriptor.clone(), document.clone()));
+        self.documents
+            .insert(descriptor.digest, (descriptor.clone(), document.clone()));
         match document {
-            Document::Index(children) => children.iter().try_for_each(|c| self.follow(store, c, depth + 1))?,
-            Document::Manifest(manifest) => self.follow_manifest(store, descriptor, manifest, depth)?,
+            Document::Index(children) => children
+                .iter()
+                .try_for_each(|c| self.follow(store, c, depth + 1))?,
+            Document::Manifest(manifest) => {
+                self.follow_manifest(store, descriptor, manifest, depth)?
+            }
             Document::Unknown(children) => self.follow_present(store, &children, depth)?,
         }
         self.follow_rest(store, &bytes, depth)
@@ -124,7 +147,9 @@ impl Reach {
 
     /// Every descriptor found in a document is an edge: an index's subject, and fields of a later image-spec.
     fn follow_rest(&mut self, store: &Store, bytes: &[u8], depth: usize) -> Result<()> {
-        let mut rest = wire::strict_json(bytes).map(|v| wire::descriptors_in(&v)).unwrap_or_default();
+        let mut rest = wire::strict_json(bytes)
+            .map(|v| wire::descriptors_in(&v))
+            .unwrap_or_default();
         rest.retain(|child| !self.has(&child.digest));
         self.follow_present(store, &rest, depth)
     }
@@ -136,12 +161,19 @@ impl Reach {
         manifest: Manifest,
         depth: usize,
     ) -> Result<()> {
-        let Manifest { config, layers, subject, artifact_type: _ } = &manifest;
+        let Manifest {
+            config,
+            layers,
+            subject,
+            artifact_type: _,
+        } = &manifest;
         self.keep(store, config)?;
         // A subject need not be there (image-spec manifest.md, "subject").
         self.follow_present(store, subject.as_slice(), depth)?;
         if !manifest.is_image() {
-            return layers.iter().try_for_each(|layer| self.follow(store, layer, depth + 1));
+            return layers
+                .iter()
+                .try_for_each(|layer| self.follow(store, layer, depth + 1));
         }
         let config = Config::parse(&store.document(&config.digest)?)
             .map_err(|e| Error::damaged("follow", descriptor.digest, e.to_string()))?;
@@ -149,17 +181,34 @@ impl Reach {
             return Err(Error::damaged(
                 "follow",
                 descriptor.digest,
-                format!("{} layers but {} diff_ids", layers.len(), config.diff_ids.len()),
+                format!(
+                    "{} layers but {} diff_ids",
+                    layers.len(),
+                    config.diff_ids.len()
+                ),
             ));
         }
         let layers = layers.iter().zip(&config.diff_ids);
-        self.layers.extend(layers.map(|(layer, diff_id)| (layer.digest, *diff_id)));
-        self.images.insert(descriptor.digest, ImageDocs { descriptor: descriptor.clone(), manifest, config });
+        self.layers
+            .extend(layers.map(|(layer, diff_id)| (layer.digest, *diff_id)));
+        self.images.insert(
+            descriptor.digest,
+            ImageDocs {
+                descriptor: descriptor.clone(),
+                manifest,
+                config,
+            },
+        );
         Ok(())
     }
 
     /// A blob of a type nobody here knows may be a document of a future one: what it points to stays.
-    fn follow_unknown(&mut self, store: &Store, descriptor: &Descriptor, depth: usize) -> Result<()> {
+    fn follow_unknown(
+        &mut self,
+        store: &Store,
+        descriptor: &Descriptor,
+        depth: usize,
+    ) -> Result<()> {
         self.keep(store, descriptor)?;
         if descriptor.size > wire::DOCUMENT_MAX {
             return Ok(());
@@ -171,7 +220,12 @@ impl Reach {
         }
     }
 
-    fn follow_present(&mut self, store: &Store, children: &[Descriptor], depth: usize) -> Result<()> {
+    fn follow_present(
+        &mut self,
+        store: &Store,
+        children: &[Descriptor],
+        depth: usize,
+    ) -> Result<()> {
         for child in children {
             if store.blob_size(&child.digest)?.is_some() {
                 self.follow(store, child, depth + 1)?;
@@ -183,10 +237,14 @@ impl Reach {
     fn keep(&mut self, store: &Store, descriptor: &Descriptor) -> Result<()> {
         let digest = descriptor.digest;
         if store.blob_size(&digest)?.is_none() {
-            return Err(Error::damaged("follow", digest, "the store does not have the blob")
-                .hint("import its image again"));
+            return Err(
+                Error::damaged("follow", digest, "the store does not have the blob")
+                    .hint("import its image again"),
+            );
         }
-        self.blobs.entry(digest).or_insert_with(|| descriptor.clone());
+        self.blobs
+            .entry(digest)
+            .or_insert_with(|| descriptor.clone());
         Ok(())
     }
 
@@ -194,8 +252,9 @@ impl Reach {
     fn follow_referrers(&mut self, store: &Store) -> Result<()> {
         let mut waiting = self.possible_referrers(store)?;
         loop {
-            let (live, rest): (Vec<_>, Vec<_>) =
-                waiting.into_iter().partition(|(_, subject)| self.has(subject));
+            let (live, rest): (Vec<_>, Vec<_>) = waiting
+                .into_iter()
+                .partition(|(_, subject)| self.has(subject));
             if live.is_empty() {
                 return Ok(());
             }
@@ -209,8 +268,12 @@ impl Reach {
     fn possible_referrers(&self, store: &Store) -> Result<Vec<(Descriptor, Digest)>> {
         let mut found = Vec::new();
         for digest in store.blobs()? {
-            let small = store.blob_size(&digest)?.filter(|size| *size <= wire::DOCUMENT_MAX);
-            let Some(size) = small.filter(|_| !self.has(&digest)) else { continue };
+            let small = store
+                .blob_size(&digest)?
+                .filter(|size| *size <= wire::DOCUMENT_MAX);
+            let Some(size) = small.filter(|_| !self.has(&digest)) else {
+                continue;
+            };
             if let Some((media_type, subject)) = subject_of(&store.document(&digest)?) {
                 found.push((Descriptor::new(&media_type, digest, size), subject));
             }
@@ -226,7 +289,14 @@ fn subject_of(bytes: &[u8]) -> Option<(String, Digest)> {
     }
     let value = wire::strict_json(bytes).ok()?;
     let subject = Digest::parse(value.get("subject")?.get("digest")?.as_str()?).ok()?;
-    let fallback = if value.get("manifests").is_some() { wire::OCI_INDEX } else { wire::OCI_MANIFEST };
-    let media_type = value.get("mediaType").and_then(|m| m.as_str()).unwrap_or(fallback);
+    let fallback = if value.get("manifests").is_some() {
+        wire::OCI_INDEX
+    } else {
+        wire::OCI_MANIFEST
+    };
+    let media_type = value
+        .get("mediaType")
+        .and_then(|m| m.as_str())
+        .unwrap_or(fallback);
     Some((media_type.to_owned(), subject))
 }

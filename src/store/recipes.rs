@@ -44,19 +44,29 @@ impl Writer<'_> {
     pub fn begin_recipe(&self) -> Result<RecipeSink<'_>> {
         let path = self.unique("recipe");
         let begin = |file| -> io::Result<_> {
-            let mut to = Summing { to: BufWriter::new(file), hasher: RecipeHasher::default(), len: 0 };
+            let mut to = Summing {
+                to: BufWriter::new(file),
+                hasher: RecipeHasher::default(),
+                len: 0,
+            };
             to.write_all(recipe::MAGIC)?;
             Ok(SegmentWriter::new(Compression::Zstd.writer(to)?))
         };
         let body = begin(durable::create_new(&path)?).context("write", quoted(&path))?;
-        Ok(RecipeSink { writer: self, path, body })
+        Ok(RecipeSink {
+            writer: self,
+            path,
+            body,
+        })
     }
 }
 
 impl RecipeSink<'_> {
     /// Adds bytes that stand in the tar as they are.
     pub fn literal(&mut self, bytes: &[u8]) -> Result<()> {
-        self.body.literal(bytes).context("write", quoted(&self.path))
+        self.body
+            .literal(bytes)
+            .context("write", quoted(&self.path))
     }
 
     /// Adds the next content: whole, or the pieces of it that the tar carries.
@@ -69,7 +79,13 @@ impl RecipeSink<'_> {
     }
 
     /// Ends the recipe and stages it.
-    pub fn finish(self, layer: &DiffId, tar_size: u64, entries: u64, contents: &[ContentRef]) -> Result<()> {
+    pub fn finish(
+        self,
+        layer: &DiffId,
+        tar_size: u64,
+        entries: u64,
+        contents: &[ContentRef],
+    ) -> Result<()> {
         let Self { writer, path, body } = self;
         let end = || -> io::Result<()> {
             let mut to = body.finish()?.finish()?;
@@ -77,8 +93,13 @@ impl RecipeSink<'_> {
             for content in contents {
                 to.write_all(&recipe::encode_ref(content))?;
             }
-            let trailer =
-                Trailer { diff_id: *layer, tar_size, entries, body_len, refs: contents.len() as u64 };
+            let trailer = Trailer {
+                diff_id: *layer,
+                tar_size,
+                entries,
+                body_len,
+                refs: contents.len() as u64,
+            };
             let tail = recipe::encode_tail(&trailer, |bytes| {
                 to.hasher.update(bytes);
                 to.hasher.finish()
@@ -102,7 +123,11 @@ impl Writer<'_> {
     /// Opens a recipe of this session or of the store.
     pub fn recipe(&self, layer: &DiffId) -> Result<RecipeFile> {
         let staged = self.staged_recipe(layer);
-        if staged.exists() { RecipeFile::open(&staged, layer) } else { self.store.recipe(layer) }
+        if staged.exists() {
+            RecipeFile::open(&staged, layer)
+        } else {
+            self.store.recipe(layer)
+        }
     }
 
     /// Opens an object of this session or of the store.
@@ -126,19 +151,28 @@ pub struct RecipeFile {
 impl RecipeFile {
     pub(crate) fn open(path: &Path, layer: &DiffId) -> Result<Self> {
         let damaged = |why: &str| {
-            Error::damaged("read the recipe", quoted(path), why).hint("import an image with this layer again")
+            Error::damaged("read the recipe", quoted(path), why)
+                .hint("import an image with this layer again")
         };
         let mut file = match durable::open_regular(path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(damaged("it is missing")),
             other => other.context("open the recipe", quoted(path))?,
         };
-        let len = file.metadata().context("read the recipe", quoted(path))?.len();
+        let len = file
+            .metadata()
+            .context("read the recipe", quoted(path))?
+            .len();
         let trailer = check(&mut file, len).context("read the recipe", quoted(path))?;
         let trailer = trailer.ok_or_else(|| damaged("its bytes are not what its checksum says"))?;
         if trailer.diff_id != *layer {
             return Err(damaged("it is another layer's"));
         }
-        Ok(Self { file, path: path.to_owned(), trailer, len })
+        Ok(Self {
+            file,
+            path: path.to_owned(),
+            trailer,
+            len,
+        })
     }
 
     /// Returns what the recipe says of its layer.
@@ -156,12 +190,14 @@ impl RecipeFile {
         let mut file = &self.file;
         let at = recipe::MAGIC.len() as u64 + self.trailer.body_len;
         let context = || quoted(&self.path);
-        file.seek(SeekFrom::Start(at)).context("read the recipe", context())?;
+        file.seek(SeekFrom::Start(at))
+            .context("read the recipe", context())?;
         let mut from = BufReader::new(file);
         let mut contents = Vec::new();
         for _ in 0..self.trailer.refs {
             let mut bytes = [0; REF_LEN];
-            from.read_exact(&mut bytes).context("read the recipe", context())?;
+            from.read_exact(&mut bytes)
+                .context("read the recipe", context())?;
             let content = recipe::decode_ref(&bytes)
                 .map_err(|e| Error::damaged("read the recipe", context(), e.to_string()))?;
             contents.push(content);
@@ -172,18 +208,29 @@ impl RecipeFile {
     /// Returns a reader of the segments.
     pub fn segments(&self) -> Result<Segments> {
         let context = || quoted(&self.path);
-        let mut file = self.file.try_clone().context("read the recipe", context())?;
-        file.seek(SeekFrom::Start(recipe::MAGIC.len() as u64)).context("read the recipe", context())?;
+        let mut file = self
+            .file
+            .try_clone()
+            .context("read the recipe", context())?;
+        file.seek(SeekFrom::Start(recipe::MAGIC.len() as u64))
+            .context("read the recipe", context())?;
         let body = BufReader::new(file.take(self.trailer.body_len));
-        let plain = Compression::Zstd.reader(body).context("read the recipe", context())?;
-        Ok(Segments { from: BufReader::new(plain), path: self.path.clone() })
+        let plain = Compression::Zstd
+            .reader(body)
+            .context("read the recipe", context())?;
+        Ok(Segments {
+            from: BufReader::new(plain),
+            path: self.path.clone(),
+        })
     }
 }
 
 /// Checks the sum over the whole file and returns the trailer, or `None` where anything is off.
 fn check(file: &mut File, len: u64) -> io::Result<Option<Trailer>> {
     let least = (recipe::MAGIC.len() + TAIL_LEN) as u64;
-    let Some(summed) = len.checked_sub(32).filter(|_| len >= least) else { return Ok(None) };
+    let Some(summed) = len.checked_sub(32).filter(|_| len >= least) else {
+        return Ok(None);
+    };
     let mut hasher = RecipeHasher::default();
     let mut from = BufReader::with_capacity(256 << 10, &mut *file).take(summed);
     loop {
@@ -212,13 +259,20 @@ fn read_trailer(file: &mut File, summed: u64) -> io::Result<Option<Trailer>> {
     file.seek(SeekFrom::Start(summed - 2))?;
     file.read_exact(&mut len)?;
     let trailer_len = u64::from(u16::from_le_bytes(len));
-    let Some(begin) = (summed - 2).checked_sub(trailer_len) else { return Ok(None) };
+    let Some(begin) = (summed - 2).checked_sub(trailer_len) else {
+        return Ok(None);
+    };
     let mut bytes = vec![0; usize::from(u16::from_le_bytes(len))];
     file.seek(SeekFrom::Start(begin))?;
     file.read_exact(&mut bytes)?;
-    let Ok(trailer) = Trailer::decode(&bytes) else { return Ok(None) };
+    let Ok(trailer) = Trailer::decode(&bytes) else {
+        return Ok(None);
+    };
     let refs = trailer.refs.checked_mul(REF_LEN as u64);
-    let end = refs.and_then(|refs| refs.checked_add(trailer.body_len)?.checked_add(recipe::MAGIC.len() as u64));
+    let end = refs.and_then(|refs| {
+        refs.checked_add(trailer.body_len)?
+            .checked_add(recipe::MAGIC.len() as u64)
+    });
     Ok((magic == *recipe::MAGIC && end == Some(begin)).then_some(trailer))
 }
 

@@ -78,7 +78,9 @@ pub(super) fn sweep_leftovers(store: &Store) -> Result<bool> {
 
 fn remove_folder(path: &std::path::Path) -> Result<()> {
     match fs::remove_dir_all(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e).context("remove the folder", quoted(path)),
+        Err(e) if e.kind() != io::ErrorKind::NotFound => {
+            Err(e).context("remove the folder", quoted(path))
+        }
         _ => Ok(()),
     }
 }
@@ -86,15 +88,31 @@ fn remove_folder(path: &std::path::Path) -> Result<()> {
 impl<'s> Writer<'s> {
     pub(super) fn new(store: &'s Store, epoch: Lock) -> Result<Self> {
         // Under this lock, so that nobody takes a session for dead between its folder and its lock.
-        let starting = Lock::take(&store.path("locks/sessions"), locks::Mode::Exclusive, Wait::Forever)?;
+        let starting = Lock::take(
+            &store.path("locks/sessions"),
+            locks::Mode::Exclusive,
+            Wait::Forever,
+        )?;
         let distrust = sweep_leftovers(store)?;
-        let folder = tempfile::Builder::new().prefix("session-").tempdir_in(store.path("tmp"));
-        let folder = folder.context("make a folder in", quoted(&store.path("tmp")))?.keep();
+        let folder = tempfile::Builder::new()
+            .prefix("session-")
+            .tempdir_in(store.path("tmp"));
+        let folder = folder
+            .context("make a folder in", quoted(&store.path("tmp")))?
+            .keep();
         let session = Lock::take(&folder.join(LOCK), locks::Mode::Exclusive, Wait::Forever)?;
         drop(starting);
         let staged = Mutex::default();
         let owners = Owners::of_process();
-        Ok(Self { store, _epoch: epoch, _session: session, folder, owners, distrust, staged })
+        Ok(Self {
+            store,
+            _epoch: epoch,
+            _session: session,
+            folder,
+            owners,
+            distrust,
+            staged,
+        })
     }
 
     /// Returns the store.
@@ -109,7 +127,9 @@ impl<'s> Writer<'s> {
 
     /// Returns what is staged; a thread that panicked while holding it left it whole.
     pub(super) fn staged(&self) -> std::sync::MutexGuard<'_, Staged> {
-        self.staged.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.staged
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Makes a file of this session's that no name in the store will lead to.
@@ -122,12 +142,20 @@ impl<'s> Writer<'s> {
         let stem = format!("blob-{}", digest.hex());
         let path = self.unique(&stem);
         let file = durable::create_new(&path)?;
-        Ok(BlobStage { writer: self, digest: *digest, path, file, hasher: DigestHasher::new(digest.algorithm()) })
+        Ok(BlobStage {
+            writer: self,
+            digest: *digest,
+            path,
+            file,
+            hasher: DigestHasher::new(digest.algorithm()),
+        })
     }
 
     /// Stages a document that was read already.
     pub fn stage_document(&self, digest: &Digest, bytes: &[u8]) -> Result<()> {
-        if self.store.blob_size(digest)? == Some(bytes.len() as u64) && self.store.document(digest).is_ok() {
+        if self.store.blob_size(digest)? == Some(bytes.len() as u64)
+            && self.store.document(digest).is_ok()
+        {
             return Ok(());
         }
         let mut stage = self.stage_blob(digest)?;
@@ -139,27 +167,57 @@ impl<'s> Writer<'s> {
     pub(super) fn unique(&self, stem: &str) -> PathBuf {
         use std::sync::atomic::{AtomicU64, Ordering};
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        self.folder.join(format!("{stem}.{}", NEXT.fetch_add(1, Ordering::Relaxed)))
+        self.folder
+            .join(format!("{stem}.{}", NEXT.fetch_add(1, Ordering::Relaxed)))
     }
 
     /// Makes everything staged durable, then puts it in place; after that it only needs a name.
     pub fn publish(&self) -> Result<Published> {
         let staged = std::mem::take(&mut *self.staged());
-        let Staged { seen: _, objects, suspects: _, large: _, inodes, blobs, recipes } = staged;
-        let mut contents: Vec<(PathBuf, PathBuf)> = Vec::with_capacity(objects.len() + inodes.len());
-        contents.extend(objects.keys().map(|id| (self.staged_object(id), self.store.path(paths::object(id)))));
-        contents.extend(inodes.iter().map(|id| (self.staged_inode(id), self.store.path(paths::inode(id)))));
+        let Staged {
+            seen: _,
+            objects,
+            suspects: _,
+            large: _,
+            inodes,
+            blobs,
+            recipes,
+        } = staged;
+        let mut contents: Vec<(PathBuf, PathBuf)> =
+            Vec::with_capacity(objects.len() + inodes.len());
+        contents.extend(
+            objects
+                .keys()
+                .map(|id| (self.staged_object(id), self.store.path(paths::object(id)))),
+        );
+        contents.extend(
+            inodes
+                .iter()
+                .map(|id| (self.staged_inode(id), self.store.path(paths::inode(id)))),
+        );
         let recipe = |d| (self.staged_recipe(d), self.store.path(paths::recipe(d)));
         let recipe_moves: Vec<_> = recipes.iter().map(recipe).collect();
-        let blob_moves: Vec<_> = blobs.iter().map(|d| (self.staged_blob(d), self.store.path(paths::blob(d)))).collect();
-        let published = Published { blobs: blobs.len() as u64, recipes: recipes.len() as u64, objects };
+        let blob_moves: Vec<_> = blobs
+            .iter()
+            .map(|d| (self.staged_blob(d), self.store.path(paths::blob(d))))
+            .collect();
+        let published = Published {
+            blobs: blobs.len() as u64,
+            recipes: recipes.len() as u64,
+            objects,
+        };
         // From the bottom up: whoever finds a recipe takes its contents as there, after a crash in between too.
-        let steps: Vec<_> = [contents, recipe_moves, blob_moves].into_iter().filter(|m| !m.is_empty()).collect();
+        let steps: Vec<_> = [contents, recipe_moves, blob_moves]
+            .into_iter()
+            .filter(|m| !m.is_empty())
+            .collect();
         if !steps.is_empty() {
             durable::sync_all(&self.folder)?;
         }
         for moves in steps {
-            moves.par_iter().try_for_each(|(from, to)| place(from, to))?;
+            moves
+                .par_iter()
+                .try_for_each(|(from, to)| place(from, to))?;
             self.sync_folders(&moves)?;
         }
         Ok(published)
@@ -168,10 +226,15 @@ impl<'s> Writer<'s> {
     fn sync_folders(&self, moves: &[(PathBuf, PathBuf)]) -> Result<()> {
         let mut folders: HashSet<PathBuf> = HashSet::new();
         for (_, to) in moves {
-            let parents = to.ancestors().skip(1).take_while(|folder| *folder != self.store.root());
+            let parents = to
+                .ancestors()
+                .skip(1)
+                .take_while(|folder| *folder != self.store.root());
             folders.extend(parents.map(std::path::Path::to_owned));
         }
-        folders.par_iter().try_for_each(|folder| durable::sync_folder(folder))?;
+        folders
+            .par_iter()
+            .try_for_each(|folder| durable::sync_folder(folder))?;
         durable::sync_folder(self.store.root())
     }
 
@@ -184,11 +247,19 @@ impl<'s> Writer<'s> {
     }
 
     fn staged_blob(&self, digest: &Digest) -> PathBuf {
-        self.folder.join(format!("blob-{}-{}", digest.algorithm().name(), digest.hex()))
+        self.folder.join(format!(
+            "blob-{}-{}",
+            digest.algorithm().name(),
+            digest.hex()
+        ))
     }
 
     pub(super) fn staged_recipe(&self, layer: &DiffId) -> PathBuf {
-        self.folder.join(format!("recipe-{}-{}", layer.0.algorithm().name(), layer.0.hex()))
+        self.folder.join(format!(
+            "recipe-{}-{}",
+            layer.0.algorithm().name(),
+            layer.0.hex()
+        ))
     }
 }
 
@@ -229,7 +300,9 @@ impl BlobStage<'_> {
     /// Takes in bytes and keeps them.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.hasher.update(bytes);
-        self.file.write_all(bytes).context("write", quoted(&self.path))
+        self.file
+            .write_all(bytes)
+            .context("write", quoted(&self.path))
     }
 
     /// Takes in bytes that a reflink keeps already.
@@ -239,11 +312,21 @@ impl BlobStage<'_> {
 
     /// Ends the blob: its bytes must be what its digest names.
     pub fn finish(self) -> Result<()> {
-        let Self { writer, digest, path, file: _, hasher } = self;
+        let Self {
+            writer,
+            digest,
+            path,
+            file: _,
+            hasher,
+        } = self;
         let actual = hasher.finish();
         if actual != digest {
             durable::remove(&path)?;
-            return Err(Error::damaged("take in the blob", digest, format!("its bytes are {actual}")));
+            return Err(Error::damaged(
+                "take in the blob",
+                digest,
+                format!("its bytes are {actual}"),
+            ));
         }
         durable::rename(&path, &writer.staged_blob(&digest))?;
         writer.staged().blobs.insert(digest);

@@ -64,11 +64,21 @@ pub(super) const ROOT: DirId = DirId(0);
 
 impl<'a> Arena<'a> {
     pub(super) fn new(source: &'a dyn NodeSource, lower: Option<TreeId>) -> Result<Self> {
-        let mut arena = Self { source, dirs: Vec::new(), leaves: Vec::new(), groups: HashMap::new(), layer: 0 };
+        let mut arena = Self {
+            source,
+            dirs: Vec::new(),
+            leaves: Vec::new(),
+            groups: HashMap::new(),
+            layer: 0,
+        };
         match lower {
             Some(id) => {
                 let node = source.node(&id)?;
-                let clean = Subtree { id, shape: node.shape(), totals: node.totals() };
+                let clean = Subtree {
+                    id,
+                    shape: node.shape(),
+                    totals: node.totals(),
+                };
                 arena.read_in(ROOT, node, Some(clean));
             }
             None => {
@@ -92,13 +102,21 @@ impl<'a> Arena<'a> {
             };
             children.insert(name, Entry { slot, layer: 0 });
         }
-        self.dirs.push(Dir { parent, meta: node.meta, children, clean, described: 0 });
+        self.dirs.push(Dir {
+            parent,
+            meta: node.meta,
+            children,
+            clean,
+            described: 0,
+        });
         DirId(self.dirs.len() - 1)
     }
 
     /// All names of a link group are one inode, wherever they are read from.
     fn leaf_of_group(&mut self, leaf: Leaf) -> LeafId {
-        let Some(group) = leaf.group else { return self.new_leaf(leaf) };
+        let Some(group) = leaf.group else {
+            return self.new_leaf(leaf);
+        };
         match self.groups.get(&group) {
             Some(id) => *id,
             None => {
@@ -115,7 +133,13 @@ impl<'a> Arena<'a> {
     }
 
     pub(super) fn new_dir(&mut self, parent: DirId, meta: Meta) -> DirId {
-        self.dirs.push(Dir { parent, meta, children: BTreeMap::new(), clean: None, described: 0 });
+        self.dirs.push(Dir {
+            parent,
+            meta,
+            children: BTreeMap::new(),
+            clean: None,
+            described: 0,
+        });
         DirId(self.dirs.len() - 1)
     }
 
@@ -123,8 +147,14 @@ impl<'a> Arena<'a> {
     pub(super) fn child(&mut self, dir: DirId, name: &[u8]) -> Result<Option<Child>> {
         let subtree = match self.dirs[dir.0].children.get(name) {
             None => return Ok(None),
-            Some(Entry { slot: Slot::Child(child), .. }) => return Ok(Some(*child)),
-            Some(Entry { slot: Slot::Unread(subtree), .. }) => *subtree,
+            Some(Entry {
+                slot: Slot::Child(child),
+                ..
+            }) => return Ok(Some(*child)),
+            Some(Entry {
+                slot: Slot::Unread(subtree),
+                ..
+            }) => *subtree,
         };
         let node = self.source.node(&subtree.id)?;
         let read = Child::Dir(self.read_in(dir, node, Some(subtree)));
@@ -136,13 +166,19 @@ impl<'a> Arena<'a> {
 
     /// Tells whether the layer at hand put `name` there.
     pub(super) fn is_fresh(&self, dir: DirId, name: &[u8]) -> bool {
-        self.dirs[dir.0].children.get(name).is_some_and(|entry| entry.layer == self.layer)
+        self.dirs[dir.0]
+            .children
+            .get(name)
+            .is_some_and(|entry| entry.layer == self.layer)
     }
 
     /// Puts a child; returns whether the layer at hand had put one there already.
     pub(super) fn put(&mut self, dir: DirId, name: Name, child: Child) -> bool {
         self.touch(dir);
-        let entry = Entry { slot: Slot::Child(child), layer: self.layer };
+        let entry = Entry {
+            slot: Slot::Child(child),
+            layer: self.layer,
+        };
         let before = self.dirs[dir.0].children.insert(name, entry);
         before.is_some_and(|before| before.layer == self.layer)
     }

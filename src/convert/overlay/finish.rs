@@ -61,7 +61,9 @@ impl Overlay<'_> {
         check_depth(depth)?;
         let children: Vec<Name> = self.arena.dirs[dir.0].children.keys().cloned().collect();
         for name in children {
-            let Some(child) = self.worth_counting(dir, &name)? else { continue };
+            let Some(child) = self.worth_counting(dir, &name)? else {
+                continue;
+            };
             let before = path.len();
             if before > 0 {
                 path.push(b'/');
@@ -85,37 +87,58 @@ impl Overlay<'_> {
 
     /// Passes over unchanged directories that hold no linked name.
     fn worth_counting(&mut self, dir: DirId, name: &Name) -> Result<Option<Child>> {
-        let Some(entry) = self.arena.dirs[dir.0].children.get(name) else { return Ok(None) };
+        let Some(entry) = self.arena.dirs[dir.0].children.get(name) else {
+            return Ok(None);
+        };
         match entry.slot {
             Slot::Unread(subtree) if subtree.totals.linked == 0 => Ok(None),
             Slot::Unread(_) => self.arena.child(dir, name.as_bytes()),
             Slot::Child(child @ Child::Dir(below)) => {
-                let unlinked = self.arena.dirs[below.0].clean.is_some_and(|clean| clean.totals.linked == 0);
+                let unlinked = self.arena.dirs[below.0]
+                    .clean
+                    .is_some_and(|clean| clean.totals.linked == 0);
                 Ok(if unlinked { None } else { Some(child) })
             }
             Slot::Child(child) => Ok(Some(child)),
         }
     }
 
-    fn encode(&mut self, dir: DirId, nodes: &mut BTreeMap<TreeId, Vec<u8>>, depth: usize) -> Result<Subtree> {
+    fn encode(
+        &mut self,
+        dir: DirId,
+        nodes: &mut BTreeMap<TreeId, Vec<u8>>,
+        depth: usize,
+    ) -> Result<Subtree> {
         check_depth(depth)?;
         if let Some(clean) = self.arena.dirs[dir.0].clean {
             return Ok(clean);
         }
-        let slots: Vec<(Name, Slot)> =
-            self.arena.dirs[dir.0].children.iter().map(|(name, entry)| (name.clone(), entry.slot)).collect();
+        let slots: Vec<(Name, Slot)> = self.arena.dirs[dir.0]
+            .children
+            .iter()
+            .map(|(name, entry)| (name.clone(), entry.slot))
+            .collect();
         let mut entries = Vec::with_capacity(slots.len());
         for (name, slot) in slots {
             let item = match slot {
                 Slot::Unread(subtree) => Item::Dir(subtree),
-                Slot::Child(Child::Dir(below)) => Item::Dir(self.encode(below, nodes, depth + 1)?),
+                Slot::Child(Child::Dir(below)) => {
+                    Item::Dir(self.encode(below, nodes, depth + 1)?)
+                }
                 Slot::Child(Child::Leaf(leaf)) => Item::Leaf(self.arena.leaves[leaf.0].clone()),
             };
             entries.push((name, item));
         }
-        let node = Node { meta: self.arena.dirs[dir.0].meta.clone(), entries };
+        let node = Node {
+            meta: self.arena.dirs[dir.0].meta.clone(),
+            entries,
+        };
         let bytes = node.encode();
-        let subtree = Subtree { id: TreeId::of(&bytes), shape: node.shape(), totals: node.totals() };
+        let subtree = Subtree {
+            id: TreeId::of(&bytes),
+            shape: node.shape(),
+            totals: node.totals(),
+        };
         nodes.insert(subtree.id, bytes);
         self.arena.dirs[dir.0].clean = Some(subtree);
         Ok(subtree)

@@ -68,23 +68,35 @@ fn stop<T>(why: impl Into<Why>) -> Result<T, Stop> {
 impl<'a> Overlay<'a> {
     /// Begins with the tree of `lower`, or with an empty one.
     pub(crate) fn new(source: &'a dyn NodeSource, lower: Option<TreeId>) -> Result<Self> {
-        Ok(Self { arena: Arena::new(source, lower)?, plink: HashMap::new() })
+        Ok(Self {
+            arena: Arena::new(source, lower)?,
+            plink: HashMap::new(),
+        })
     }
 
     /// Puts a layer on top.
-    pub(crate) fn apply(&mut self, layer: &LayerEntries<'_>, warnings: &mut Warnings) -> Result<()> {
+    pub(crate) fn apply(
+        &mut self,
+        layer: &LayerEntries<'_>,
+        warnings: &mut Warnings,
+    ) -> Result<()> {
         let place = |entry: &Entry| format!("entry '{}' at byte {}", entry.path, entry.at);
         let refuse = |entry: &Entry, reason: Stop| match reason {
-            Stop::Entry(why) => {
-                Error::malformed("read the layer", layer.name, format!("{}: {why}", place(entry)))
-            }
+            Stop::Entry(why) => Error::malformed(
+                "read the layer",
+                layer.name,
+                format!("{}: {why}", place(entry)),
+            ),
             Stop::Nodes(e) => e,
         };
         self.arena.begin_layer();
         self.plink.clear();
-        self.white_out(layer).map_err(|(entry, reason)| refuse(entry, reason))?;
+        self.white_out(layer)
+            .map_err(|(entry, reason)| refuse(entry, reason))?;
         for entry in layer.entries {
-            let again = self.add(entry, layer.contents).map_err(|reason| refuse(entry, reason))?;
+            let again = self
+                .add(entry, layer.contents)
+                .map_err(|reason| refuse(entry, reason))?;
             if again {
                 warnings.note(Warning::DuplicatePath, || place(entry));
             }
@@ -99,14 +111,18 @@ impl<'a> Overlay<'a> {
         let mut opaque: Vec<DirId> = Vec::new();
         for entry in layer.entries {
             match &entry.action {
-                Action::Whiteout => names.extend(self.lower_name(&entry.path).map_err(|e| (entry, e))?),
+                Action::Whiteout => {
+                    names.extend(self.lower_name(&entry.path).map_err(|e| (entry, e))?)
+                }
                 Action::Opaque => {
                     opaque.extend(self.arena.find_dir(&entry.path).map_err(|e| (entry, e))?);
                 }
                 _ => {}
             }
         }
-        names.iter().for_each(|(dir, name)| self.arena.remove(*dir, name));
+        names
+            .iter()
+            .for_each(|(dir, name)| self.arena.remove(*dir, name));
         opaque.iter().for_each(|dir| self.arena.clear(*dir));
         Ok(())
     }
@@ -218,13 +234,22 @@ fn leaf_of(action: &Action, contents: &[ContentRef]) -> Result<Leaf, Stop> {
             return stop("no file of its own");
         }
     };
-    Ok(Leaf { kind, meta: meta.clone(), group: None })
+    Ok(Leaf {
+        kind,
+        meta: meta.clone(),
+        group: None,
+    })
 }
 
 fn content_of(payload: &Payload, contents: &[ContentRef]) -> Result<Content, Stop> {
-    let Some(ordinal) = payload.ordinal else { return Ok(Content::Empty) };
+    let Some(ordinal) = payload.ordinal else {
+        return Ok(Content::Empty);
+    };
     match contents.get(ordinal as usize) {
-        Some(content) if content.size == payload.size => Ok(Content::Object { id: content.id, size: content.size }),
+        Some(content) if content.size == payload.size => Ok(Content::Object {
+            id: content.id,
+            size: content.size,
+        }),
         _ => stop("its content is not the one that was stored"),
     }
 }

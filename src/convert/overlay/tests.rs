@@ -20,15 +20,34 @@ fn path(text: &str) -> TreePath {
 }
 
 fn entry(text: &str, action: Action) -> Entry {
-    Entry { at: 0, path: path(text), action }
+    Entry {
+        at: 0,
+        path: path(text),
+        action,
+    }
 }
 
 fn file(text: &str) -> Entry {
-    entry(text, Action::File(Meta::default(), Payload { ordinal: None, size: 0 }))
+    entry(
+        text,
+        Action::File(
+            Meta::default(),
+            Payload {
+                ordinal: None,
+                size: 0,
+            },
+        ),
+    )
 }
 
 fn dir(text: &str) -> Entry {
-    entry(text, Action::Dir(Meta { mode: 0o700, ..Meta::default() }))
+    entry(
+        text,
+        Action::Dir(Meta {
+            mode: 0o700,
+            ..Meta::default()
+        }),
+    )
 }
 
 fn link(text: &str, target: &str) -> Entry {
@@ -36,7 +55,10 @@ fn link(text: &str, target: &str) -> Entry {
 }
 
 fn symlink(text: &str, target: &str) -> Entry {
-    entry(text, Action::Symlink(Meta::default(), target.as_bytes().into()))
+    entry(
+        text,
+        Action::Symlink(Meta::default(), target.as_bytes().into()),
+    )
 }
 
 fn whiteout(text: &str) -> Entry {
@@ -54,7 +76,11 @@ fn merge(layers: &[&[Entry]]) -> Result<Vec<String>> {
     let mut warnings = Warnings::default();
     let mut together = Overlay::new(&memory, None).unwrap();
     for entries in layers {
-        let layer = LayerEntries { name: "layer", entries, contents: &[] };
+        let layer = LayerEntries {
+            name: "layer",
+            entries,
+            contents: &[],
+        };
         let mut overlay = Overlay::new(&memory, root)?;
         overlay.apply(&layer, &mut warnings)?;
         let merged = overlay.finish()?;
@@ -90,8 +116,14 @@ fn list(memory: &Memory, id: &TreeId, prefix: &str, listed: &mut Vec<String>) {
 fn a_whiteout_takes_the_lower_file_and_leaves_the_new_one_in_either_order() {
     let lower = [file("a/x"), file("a/y")];
     assert_eq!(merge(&[&lower, &[whiteout("a/x")]]).unwrap(), ["a/", "a/y"]);
-    assert_eq!(merge(&[&lower, &[whiteout("a/x"), symlink("a/x", "n")]]).unwrap(), ["a/", "a/x@n", "a/y"]);
-    assert_eq!(merge(&[&lower, &[symlink("a/x", "n"), whiteout("a/x")]]).unwrap(), ["a/", "a/x@n", "a/y"]);
+    assert_eq!(
+        merge(&[&lower, &[whiteout("a/x"), symlink("a/x", "n")]]).unwrap(),
+        ["a/", "a/x@n", "a/y"]
+    );
+    assert_eq!(
+        merge(&[&lower, &[symlink("a/x", "n"), whiteout("a/x")]]).unwrap(),
+        ["a/", "a/x@n", "a/y"]
+    );
 }
 
 #[test]
@@ -111,17 +143,45 @@ fn a_child_added_below_a_directory_stays_when_the_directory_is_whited_out() {
 #[test]
 fn marks_of_what_is_not_there_have_no_effect() {
     let lower = [file("f"), symlink("dangling", "nowhere")];
-    let upper = [whiteout("no/x"), whiteout("f/x"), opaque("no"), opaque("f"), opaque("dangling"), whiteout("nothing")];
+    let upper = [
+        whiteout("no/x"),
+        whiteout("f/x"),
+        opaque("no"),
+        opaque("f"),
+        opaque("dangling"),
+        whiteout("nothing"),
+    ];
     assert_eq!(merge(&[&lower, &upper]).unwrap(), ["dangling@nowhere", "f"]);
 }
 
 #[test]
 fn a_parent_that_is_a_symlink_leads_inside_the_tree() {
-    let lower = [dir("usr/lib"), symlink("lib", "/usr/lib"), symlink("up", "../../../usr")];
-    let merged = merge(&[&lower, &[file("lib/a"), file("up/lib/b"), whiteout("lib/none")]]).unwrap();
-    assert_eq!(merged, ["lib@/usr/lib", "up@../../../usr", "usr/", "usr/lib/", "usr/lib/a", "usr/lib/b"]);
+    let lower = [
+        dir("usr/lib"),
+        symlink("lib", "/usr/lib"),
+        symlink("up", "../../../usr"),
+    ];
+    let merged = merge(&[
+        &lower,
+        &[file("lib/a"), file("up/lib/b"), whiteout("lib/none")],
+    ])
+    .unwrap();
+    assert_eq!(
+        merged,
+        [
+            "lib@/usr/lib",
+            "up@../../../usr",
+            "usr/",
+            "usr/lib/",
+            "usr/lib/a",
+            "usr/lib/b"
+        ]
+    );
     let merged = merge(&[&lower, &[file("lib/a")], &[whiteout("lib/a")]]).unwrap();
-    assert_eq!(merged, ["lib@/usr/lib", "up@../../../usr", "usr/", "usr/lib/"]);
+    assert_eq!(
+        merged,
+        ["lib@/usr/lib", "up@../../../usr", "usr/", "usr/lib/"]
+    );
 }
 
 #[test]
@@ -138,13 +198,21 @@ fn a_parent_that_dangles_loops_or_is_a_file_of_the_same_layer_is_refused() {
 
 #[test]
 fn a_child_below_a_file_of_a_lower_layer_makes_it_a_directory() {
-    assert_eq!(merge(&[&[file("a")], &[file("a/x")]]).unwrap(), ["a/", "a/x"]);
+    assert_eq!(
+        merge(&[&[file("a")], &[file("a/x")]]).unwrap(),
+        ["a/", "a/x"]
+    );
 }
 
 #[test]
 fn a_file_and_a_directory_replace_each_other_across_layers() {
-    let layers: [&[Entry]; 5] =
-        [&[file("a")], &[dir("a"), file("a/x")], &[file("a")], &[dir("a")], &[symlink("a", "t")]];
+    let layers: [&[Entry]; 5] = [
+        &[file("a")],
+        &[dir("a"), file("a/x")],
+        &[file("a")],
+        &[dir("a")],
+        &[symlink("a", "t")],
+    ];
     assert_eq!(merge(&layers[..2]).unwrap(), ["a/", "a/x"]);
     assert_eq!(merge(&layers[..4]).unwrap(), ["a/"]);
     assert_eq!(merge(&layers).unwrap(), ["a@t"]);
@@ -154,7 +222,16 @@ fn a_file_and_a_directory_replace_each_other_across_layers() {
 fn a_link_joins_its_target_in_a_lower_layer_too() {
     let merged = merge(&[&[file("a/x"), file("b/y")], &[link("z", "a/x")]]).unwrap();
     let group = merged[1].split_once('=').unwrap().1;
-    assert_eq!(merged, ["a/", &format!("a/x={group}"), "b/", "b/y", &format!("z={group}")]);
+    assert_eq!(
+        merged,
+        [
+            "a/",
+            &format!("a/x={group}"),
+            "b/",
+            "b/y",
+            &format!("z={group}")
+        ]
+    );
 }
 
 #[test]
@@ -186,7 +263,11 @@ fn a_link_to_nothing_a_directory_itself_or_what_is_whited_out_is_refused() {
         &[whiteout("x"), link("y", "x")],
         &[link("y", "..")],
     ] {
-        assert_eq!(merge(&[&lower, upper]).unwrap_err().exit_code(), 4, "{upper:?}");
+        assert_eq!(
+            merge(&[&lower, upper]).unwrap_err().exit_code(),
+            4,
+            "{upper:?}"
+        );
     }
 }
 
@@ -198,7 +279,11 @@ fn a_link_to_a_symlink_is_one_to_the_symlink_itself() {
 
 #[test]
 fn links_into_what_aufs_kept_are_resolved() {
-    let layer = [file(".wh..wh.plnk/1.2"), link("a", ".wh..wh.plnk/1.2"), link("b", ".wh..wh.plnk/1.2")];
+    let layer = [
+        file(".wh..wh.plnk/1.2"),
+        link("a", ".wh..wh.plnk/1.2"),
+        link("b", ".wh..wh.plnk/1.2"),
+    ];
     let merged = merge(&[&layer]).unwrap();
     assert_eq!(merged.len(), 2);
     assert!(merged[0].starts_with("a=") && merged[1].starts_with("b="));
@@ -209,13 +294,31 @@ fn a_directory_that_comes_back_as_an_implicit_parent_is_a_new_one() {
     let memory = Memory::default();
     let mut overlay = Overlay::new(&memory, None).unwrap();
     let mut warnings = Warnings::default();
-    let meta = Meta { mode: 0o700, uid: 5, ..Meta::default() };
-    for entries in [vec![entry("d", Action::Dir(meta)), file("d/x")], vec![whiteout("d"), file("d/y")]] {
-        overlay.apply(&LayerEntries { name: "l", entries: &entries, contents: &[] }, &mut warnings).unwrap();
+    let meta = Meta {
+        mode: 0o700,
+        uid: 5,
+        ..Meta::default()
+    };
+    for entries in [
+        vec![entry("d", Action::Dir(meta)), file("d/x")],
+        vec![whiteout("d"), file("d/y")],
+    ] {
+        overlay
+            .apply(
+                &LayerEntries {
+                    name: "l",
+                    entries: &entries,
+                    contents: &[],
+                },
+                &mut warnings,
+            )
+            .unwrap();
     }
     let merged = overlay.finish().unwrap();
     memory.0.borrow_mut().extend(merged.nodes);
     let root = memory.node(&merged.root).unwrap();
-    let Some(Item::Dir(d)) = root.get(b"d") else { panic!("no directory") };
+    let Some(Item::Dir(d)) = root.get(b"d") else {
+        panic!("no directory")
+    };
     assert_eq!(memory.node(&d.id).unwrap().meta, Meta::implicit_dir());
 }

@@ -43,10 +43,18 @@ impl Arena<'_> {
     }
 
     /// Finds where `path`'s last step is; that step itself is not followed.
-    pub(super) fn find_parent(&mut self, path: &TreePath, missing: Missing) -> Result<Option<Place>, Stop> {
-        let Some((last, parents)) = path.0.split_last() else { return Ok(Some(Place::Dir(ROOT))) };
+    pub(super) fn find_parent(
+        &mut self,
+        path: &TreePath,
+        missing: Missing,
+    ) -> Result<Option<Place>, Stop> {
+        let Some((last, parents)) = path.0.split_last() else {
+            return Ok(Some(Place::Dir(ROOT)));
+        };
         let steps = queue(&TreePath(parents.to_vec()));
-        let Some(dir) = self.walk(ROOT, steps, missing)? else { return Ok(None) };
+        let Some(dir) = self.walk(ROOT, steps, missing)? else {
+            return Ok(None);
+        };
         Ok(Some(match last {
             Step::Child(name) => Place::Name(dir, name.clone()),
             Step::Up => Place::Dir(self.dirs[dir.0].parent),
@@ -54,7 +62,12 @@ impl Arena<'_> {
     }
 
     /// Walks to a directory; `None` where the way ends and nothing is to be made.
-    fn walk(&mut self, from: DirId, mut steps: VecDeque<Next>, missing: Missing) -> Result<Option<DirId>, Stop> {
+    fn walk(
+        &mut self,
+        from: DirId,
+        mut steps: VecDeque<Next>,
+        missing: Missing,
+    ) -> Result<Option<DirId>, Stop> {
         let mut at = from;
         let mut symlinks = 0;
         while let Some(Next { step, linked }) = steps.pop_front() {
@@ -78,7 +91,11 @@ impl Arena<'_> {
                 if symlinks > SYMLINKS_MAX {
                     return refuse_or_nothing(missing, "a parent leads through too many symlinks");
                 }
-                at = if target.first() == Some(&b'/') { ROOT } else { at };
+                at = if target.first() == Some(&b'/') {
+                    ROOT
+                } else {
+                    at
+                };
                 prepend(&mut steps, &target)?;
                 continue;
             }
@@ -110,10 +127,14 @@ impl Arena<'_> {
             return Ok(None);
         }
         if fixed {
-            return stop(format!("the way to its parent ends at '{name}', which is no directory"));
+            return stop(format!(
+                "the way to its parent ends at '{name}', which is no directory"
+            ));
         }
         if occupied && self.is_fresh(dir, name.as_bytes()) {
-            return stop(format!("its parent '{name}' is no directory in the same layer"));
+            return stop(format!(
+                "its parent '{name}' is no directory in the same layer"
+            ));
         }
         let made = self.new_dir(dir, Meta::implicit_dir());
         self.put(dir, name, Child::Dir(made));
@@ -129,11 +150,18 @@ fn refuse_or_nothing(missing: Missing, why: &str) -> Result<Option<DirId>, Stop>
 }
 
 fn queue(path: &TreePath) -> VecDeque<Next> {
-    path.0.iter().map(|step| Next { step: step.clone(), linked: false }).collect()
+    path.0
+        .iter()
+        .map(|step| Next {
+            step: step.clone(),
+            linked: false,
+        })
+        .collect()
 }
 
 fn prepend(steps: &mut VecDeque<Next>, target: &[u8]) -> Result<(), Stop> {
-    let target = TreePath::parse(target).map_err(|e| Stop::Entry(format!("a symlink on the way: {e}")))?;
+    let target =
+        TreePath::parse(target).map_err(|e| Stop::Entry(format!("a symlink on the way: {e}")))?;
     if steps.len() + target.0.len() > 2 * TreePath::MAX_DEPTH {
         return stop("symlinks on the way make a path too deep");
     }

@@ -83,7 +83,10 @@ impl Extended {
 
 /// A long name ends with a NUL; within it, one would mean two things to two readers.
 fn long(data: &[u8]) -> Result<Vec<u8>, Why> {
-    let end = data.iter().rposition(|b| *b != 0).map_or(0, |last| last + 1);
+    let end = data
+        .iter()
+        .rposition(|b| *b != 0)
+        .map_or(0, |last| last + 1);
     match &data[..end] {
         name if name.contains(&0) => Err("NUL in a long name".to_owned()),
         name => Ok(name.to_vec()),
@@ -105,7 +108,8 @@ impl Pax {
                 } else if let Some(name) = key.strip_prefix(b"LIBARCHIVE.xattr.") {
                     let value = crate::base64::decode_any(value)
                         .map_err(|e| format!("an attribute's value is not base64: {e}"))?;
-                    self.libarchive.insert(xattr_name(unescape(name)?)?, value.into());
+                    self.libarchive
+                        .insert(xattr_name(unescape(name)?)?, value.into());
                 } else if let Some(key) = key.strip_prefix(b"GNU.sparse.") {
                     self.sparse.set(key, value, pieces_max)?;
                 }
@@ -144,7 +148,13 @@ impl PaxSparse {
                 let Some(offset) = self.offset.take() else {
                     return Err("a sparse length without its offset".to_owned());
                 };
-                self.add(Piece { offset, len: decimal(value)? }, pieces_max)?;
+                self.add(
+                    Piece {
+                        offset,
+                        len: decimal(value)?,
+                    },
+                    pieces_max,
+                )?;
             }
             b"map" => self.set_map(value, pieces_max)?,
             _ => {}
@@ -163,7 +173,13 @@ impl PaxSparse {
             let Some(len) = numbers.next() else {
                 return Err("a sparse map with an offset that has no length".to_owned());
             };
-            self.add(Piece { offset: decimal(offset)?, len: decimal(len)? }, pieces_max)?;
+            self.add(
+                Piece {
+                    offset: decimal(offset)?,
+                    len: decimal(len)?,
+                },
+                pieces_max,
+            )?;
         }
         Ok(())
     }
@@ -217,10 +233,17 @@ fn for_each_record(
         let space = data.iter().take(20).position(|b| *b == b' ');
         let space = space.ok_or("a PAX record without its length")?;
         let len = decimal(&data[..space]).map_err(|why| format!("a PAX record's length: {why}"))?;
-        let len = usize::try_from(len).ok().filter(|len| *len <= data.len() && *len > space + 1);
+        let len = usize::try_from(len)
+            .ok()
+            .filter(|len| *len <= data.len() && *len > space + 1);
         let len = len.ok_or("a PAX record whose length does not fit")?;
-        let record = data[space + 1..len].strip_suffix(b"\n").ok_or("a PAX record that does not end with a newline")?;
-        let equals = record.iter().position(|b| *b == b'=').ok_or("a PAX record without '='")?;
+        let record = data[space + 1..len]
+            .strip_suffix(b"\n")
+            .ok_or("a PAX record that does not end with a newline")?;
+        let equals = record
+            .iter()
+            .position(|b| *b == b'=')
+            .ok_or("a PAX record without '='")?;
         if equals == 0 {
             return Err("a PAX record with an empty key".to_owned());
         }
@@ -235,7 +258,11 @@ fn for_each_record(
 
 /// An empty value means that the header's field counts again (POSIX pax, "Keyword Precedence").
 fn optional<T>(value: &[u8], read: impl Fn(&[u8]) -> Result<T, Why>) -> Result<Option<T>, Why> {
-    if value.is_empty() { Ok(None) } else { read(value).map(Some) }
+    if value.is_empty() {
+        Ok(None)
+    } else {
+        read(value).map(Some)
+    }
 }
 
 fn text(value: &[u8]) -> Result<Option<Vec<u8>>, Why> {
@@ -249,7 +276,9 @@ fn text(value: &[u8]) -> Result<Option<Vec<u8>>, Why> {
 /// Reads a decimal number of at most 20 digits.
 pub(crate) fn decimal(digits: &[u8]) -> Result<u64, Why> {
     let all = !digits.is_empty() && digits.len() <= 20 && digits.iter().all(u8::is_ascii_digit);
-    let value = all.then(|| str::from_utf8(digits).ok()?.parse().ok()).flatten();
+    let value = all
+        .then(|| str::from_utf8(digits).ok()?.parse().ok())
+        .flatten();
     value.ok_or_else(|| format!("'{}' is not a number that fits", digits.escape_ascii()))
 }
 
@@ -278,19 +307,28 @@ fn time(value: &[u8]) -> Result<Mtime, Why> {
     if !fraction.iter().all(u8::is_ascii_digit) {
         return Err(bad());
     }
-    let digits = fraction.iter().map(|d| u32::from(d - b'0')).chain(std::iter::repeat(0));
+    let digits = fraction
+        .iter()
+        .map(|d| u32::from(d - b'0'))
+        .chain(std::iter::repeat(0));
     let nanos = digits.take(9).fold(0, |n, d| n * 10 + d);
     let secs = i64::try_from(whole).map_err(|_| bad())?;
     Ok(match (negative, nanos) {
         (false, _) => Mtime { secs, nanos },
         (true, 0) => Mtime { secs: -secs, nanos },
-        (true, _) => Mtime { secs: -secs - 1, nanos: 1_000_000_000 - nanos },
+        (true, _) => Mtime {
+            secs: -secs - 1,
+            nanos: 1_000_000_000 - nanos,
+        },
     })
 }
 
 fn xattr_name(name: Vec<u8>) -> Result<Box<[u8]>, Why> {
     if name.is_empty() || name.contains(&0) {
-        return Err(format!("'{}' is not the name of an extended attribute", name.escape_ascii()));
+        return Err(format!(
+            "'{}' is not the name of an extended attribute",
+            name.escape_ascii()
+        ));
     }
     Ok(name.into())
 }
@@ -305,9 +343,14 @@ fn unescape(name: &[u8]) -> Result<Vec<u8>, Why> {
             plain.push(*first);
             continue;
         }
-        let digits = after.get(..2).and_then(|d| str::from_utf8(d).ok()).filter(|d| !d.starts_with('+'));
+        let digits = after
+            .get(..2)
+            .and_then(|d| str::from_utf8(d).ok())
+            .filter(|d| !d.starts_with('+'));
         let byte = digits.and_then(|d| u8::from_str_radix(d, 16).ok());
-        plain.push(byte.ok_or_else(|| format!("bad escape in the attribute name '{}'", name.escape_ascii()))?);
+        plain.push(byte.ok_or_else(|| {
+            format!("bad escape in the attribute name '{}'", name.escape_ascii())
+        })?);
         rest = &after[2..];
     }
     Ok(plain)
@@ -319,7 +362,10 @@ pub(crate) fn check_map(pieces: &[Piece], size: u64, stored: u64) -> Result<Vec<
     let mut sum = 0u64;
     let mut kept = Vec::new();
     for piece in pieces {
-        let after = piece.offset.checked_add(piece.len).filter(|after| *after <= size);
+        let after = piece
+            .offset
+            .checked_add(piece.len)
+            .filter(|after| *after <= size);
         let after = after.ok_or("a piece of a sparse file that ends past its size")?;
         if piece.offset < end {
             return Err("pieces of a sparse file that overlap or go back".to_owned());
@@ -331,7 +377,9 @@ pub(crate) fn check_map(pieces: &[Piece], size: u64, stored: u64) -> Result<Vec<
         }
     }
     if sum != stored {
-        return Err(format!("a sparse file with pieces of {sum} bytes and data of {stored}"));
+        return Err(format!(
+            "a sparse file with pieces of {sum} bytes and data of {stored}"
+        ));
     }
     Ok(kept)
 }
@@ -342,8 +390,20 @@ mod tests {
 
     #[test]
     fn times_before_1970_keep_their_fraction() {
-        assert_eq!(time(b"-10.5").unwrap(), Mtime { secs: -11, nanos: 500_000_000 });
-        assert_eq!(time(b"-10").unwrap(), Mtime { secs: -10, nanos: 0 });
+        assert_eq!(
+            time(b"-10.5").unwrap(),
+            Mtime {
+                secs: -11,
+                nanos: 500_000_000
+            }
+        );
+        assert_eq!(
+            time(b"-10").unwrap(),
+            Mtime {
+                secs: -10,
+                nanos: 0
+            }
+        );
         assert_eq!(time(b"1.0000000019").unwrap(), Mtime { secs: 1, nanos: 1 });
         for bad in [&b"x"[..], b"1.x", b"--1", b"99999999999999999999", b"."] {
             assert!(time(bad).is_err(), "{bad:?}");
@@ -355,9 +415,15 @@ mod tests {
         let mut extended = Extended::default();
         assert!(extended.take_pax(b"12 path=abc\n\0\0", 9).is_ok());
         assert_eq!(extended.pax.path.as_deref(), Some(&b"abc"[..]));
-        for bad in
-            [&b"11 path=abc\n"[..], b"13 path=abc\n", b"99 path=abc\n", b"x path=abc\n", b"6 abc\n", b"5 =a\n", b"12 path=abc\n\0x"]
-        {
+        for bad in [
+            &b"11 path=abc\n"[..],
+            b"13 path=abc\n",
+            b"99 path=abc\n",
+            b"x path=abc\n",
+            b"6 abc\n",
+            b"5 =a\n",
+            b"12 path=abc\n\0x",
+        ] {
             assert!(Extended::default().take_pax(bad, 9).is_err(), "{bad:?}");
         }
     }
@@ -365,9 +431,15 @@ mod tests {
     #[test]
     fn both_forms_of_attributes_are_read() {
         let mut extended = Extended::default();
-        extended.take_pax(b"26 SCHILY.xattr.user.a=one\n", 9).unwrap_err();
-        extended.take_pax(b"27 SCHILY.xattr.user.a=one\n", 9).unwrap();
-        extended.take_pax(b"33 LIBARCHIVE.xattr.user%2eb=aGk\n", 9).unwrap();
+        extended
+            .take_pax(b"26 SCHILY.xattr.user.a=one\n", 9)
+            .unwrap_err();
+        extended
+            .take_pax(b"27 SCHILY.xattr.user.a=one\n", 9)
+            .unwrap();
+        extended
+            .take_pax(b"33 LIBARCHIVE.xattr.user%2eb=aGk\n", 9)
+            .unwrap();
         let (xattrs, conflict) = extended.pax.xattrs();
         assert!(!conflict);
         assert_eq!(&*xattrs[&b"user.a"[..]], b"one");

@@ -34,13 +34,20 @@ impl Header<'_> {
     /// Checks the checksum; some old tars summed signed bytes.
     pub(crate) fn check_sum(&self) -> Result<(), Why> {
         let wanted = number(&self.0[148..156]).map_err(|why| format!("checksum: {why}"))?;
-        let spaced = || self.0.iter().enumerate().map(|(i, b)| if (148..156).contains(&i) { b' ' } else { *b });
+        let spaced = || {
+            self.0
+                .iter()
+                .enumerate()
+                .map(|(i, b)| if (148..156).contains(&i) { b' ' } else { *b })
+        };
         let unsigned: i64 = spaced().map(i64::from).sum();
         let signed: i64 = spaced().map(|b| i64::from(b.cast_signed())).sum();
         if wanted == i128::from(unsigned) || wanted == i128::from(signed) {
             return Ok(());
         }
-        Err(format!("expected the checksum {unsigned:o} (octal), got {wanted:o}"))
+        Err(format!(
+            "expected the checksum {unsigned:o} (octal), got {wanted:o}"
+        ))
     }
 
     pub(crate) fn dialect(&self) -> Dialect {
@@ -64,7 +71,11 @@ impl Header<'_> {
             Dialect::Star => until_nul(&self.0[345..476]),
             Dialect::V7 | Dialect::Gnu => b"",
         };
-        if prefix.is_empty() { name.to_vec() } else { [prefix, name].join(&b'/') }
+        if prefix.is_empty() {
+            name.to_vec()
+        } else {
+            [prefix, name].join(&b'/')
+        }
     }
 
     pub(crate) fn link(&self) -> &[u8] {
@@ -96,7 +107,9 @@ impl Header<'_> {
         if self.dialect() == Dialect::V7 {
             return Ok((0, 0));
         }
-        let field = |range: std::ops::Range<usize>| number(&self.0[range]).map_err(|why| format!("device: {why}"));
+        let field = |range: std::ops::Range<usize>| {
+            number(&self.0[range]).map_err(|why| format!("device: {why}"))
+        };
         Ok((field(329..337)?, field(337..345)?))
     }
 
@@ -126,9 +139,15 @@ fn sparse_part(slots: &[u8], more: u8) -> Result<SparsePart, Why> {
             let value = number(bytes).map_err(|why| format!("sparse map: {why}"))?;
             u64::try_from(value).map_err(|_| format!("sparse map: {value} is out of range"))
         };
-        pieces.push(Piece { offset: field(&slot[..12])?, len: field(&slot[12..])? });
+        pieces.push(Piece {
+            offset: field(&slot[..12])?,
+            len: field(&slot[12..])?,
+        });
     }
-    Ok(SparsePart { pieces, more: more != 0 })
+    Ok(SparsePart {
+        pieces,
+        more: more != 0,
+    })
 }
 
 /// Reads a numeric field: octal between blanks, or base-256 where the first bit is set. A blank one is 0.
@@ -143,7 +162,10 @@ pub(crate) fn number(field: &[u8]) -> Result<i128, Why> {
         _ => None,
     };
     // At most 12 digits fit a field: no overflow.
-    digits.iter().try_fold(0, octal).ok_or_else(|| format!("'{}' is not octal", digits.escape_ascii()))
+    digits
+        .iter()
+        .try_fold(0, octal)
+        .ok_or_else(|| format!("'{}' is not octal", digits.escape_ascii()))
 }
 
 /// Two's complement, big endian, without the first bit.
@@ -151,7 +173,9 @@ fn base256(field: &[u8]) -> Result<i128, Why> {
     let negative = field[0] & 0x40 != 0;
     let first = i128::from(field[0] & 0x3f) - if negative { 0x40 } else { 0 };
     let value = field[1..].iter().try_fold(first, |value, byte| {
-        value.checked_mul(256).map(|value| value + i128::from(*byte))
+        value
+            .checked_mul(256)
+            .map(|value| value + i128::from(*byte))
     });
     value.ok_or_else(|| "a base-256 number that nothing can hold".to_owned())
 }

@@ -40,7 +40,11 @@ impl TarError {
         match self {
             Self::Refused { at, path, why } => {
                 let entry = path.map(|p| format!("'{p}' ")).unwrap_or_default();
-                Error::malformed("read the layer", layer, format!("entry {entry}at byte {at}: {why}"))
+                Error::malformed(
+                    "read the layer",
+                    layer,
+                    format!("entry {entry}at byte {at}: {why}"),
+                )
             }
             Self::Tape(e) => e,
         }
@@ -143,7 +147,8 @@ impl Parser<'_> {
         let mut block = [0; BLOCK];
         let got = self.tape.read(&mut block)?;
         if block[..got].iter().any(|b| *b != 0) {
-            return self.refuse("a zero block and then other bytes: two readers would see two tars");
+            return self
+                .refuse("a zero block and then other bytes: two readers would see two tars");
         }
         while self.tape.skip(1 << 20)? > 0 {}
         Ok(())
@@ -215,13 +220,22 @@ impl Parser<'_> {
         }
     }
 
-    fn take_marker(&mut self, fields: Fields, path: TreePath, action: Action) -> Result<(), TarError> {
+    fn take_marker(
+        &mut self,
+        fields: Fields,
+        path: TreePath,
+        action: Action,
+    ) -> Result<(), TarError> {
         if fields.stored > 0 || !matches!(fields.kind, b'0' | 0 | b'7') {
             self.warn(Warning::OddWhiteout);
         }
         self.push(path, action);
         // Links and directories that claim data have none.
-        if matches!(fields.kind, b'1'..=b'6') { Ok(()) } else { self.skip_data(fields.stored) }
+        if matches!(fields.kind, b'1'..=b'6') {
+            Ok(())
+        } else {
+            self.skip_data(fields.stored)
+        }
     }
 
     fn take_plain(
@@ -233,7 +247,11 @@ impl Parser<'_> {
     ) -> Result<(), TarError> {
         let kind = self.settle_kind(&fields, &path)?;
         if !matches!(kind, b'0' | b'S') && fields.stored > 0 {
-            return self.refuse(format!("an entry of type {} with {} bytes", char::from(kind), fields.stored));
+            return self.refuse(format!(
+                "an entry of type {} with {} bytes",
+                char::from(kind),
+                fields.stored
+            ));
         }
         let meta = std::mem::take(&mut fields.meta);
         let action = match kind {
@@ -279,18 +297,30 @@ impl Parser<'_> {
         (stored, meta): (u64, Meta),
     ) -> Result<(), TarError> {
         let sparse = self.sparse(block, extended, stored)?;
-        let (stored, size) = sparse.as_ref().map_or((stored, stored), |s| (s.stored, s.size));
+        let (stored, size) = sparse
+            .as_ref()
+            .map_or((stored, stored), |s| (s.stored, s.size));
         self.content_bytes = self.content_bytes.saturating_add(size);
         if self.content_bytes > self.limits.layer_bytes {
-            return self.refuse(format!("files of over {} bytes in one layer", self.limits.layer_bytes));
+            return self.refuse(format!(
+                "files of over {} bytes in one layer",
+                self.limits.layer_bytes
+            ));
         }
         let ordinal = (size > 0).then_some(self.ordinal);
         if ordinal.is_some() {
             let pieces = sparse.as_ref().map(|s| s.pieces.as_slice());
-            if !self.tape.content(&Stored { stored, size, pieces, meta: &meta })? {
+            if !self.tape.content(&Stored {
+                stored,
+                size,
+                pieces,
+                meta: &meta,
+            })? {
                 return self.refuse(format!("the tar is cut off within its {stored} bytes"));
             }
-            let Some(next) = self.ordinal.checked_add(1) else { return self.refuse("too many files") };
+            let Some(next) = self.ordinal.checked_add(1) else {
+                return self.refuse("too many files");
+            };
             self.ordinal = next;
             self.pad(stored)?;
         }
@@ -315,24 +345,49 @@ impl Parser<'_> {
         if conflict {
             self.warn(Warning::XattrConflict);
         }
-        let meta = self.meta(&header, extended).map(|meta| Meta { xattrs, ..meta });
-        Ok(Fields { path, kind: header.kind(), stored, meta: self.say(meta)? })
+        let meta = self
+            .meta(&header, extended)
+            .map(|meta| Meta { xattrs, ..meta });
+        Ok(Fields {
+            path,
+            kind: header.kind(),
+            stored,
+            meta: self.say(meta)?,
+        })
     }
 
     fn meta(&self, header: &Header<'_>, extended: &Extended) -> Result<Meta, String> {
         let pax = &extended.pax;
-        let uid = pax.uid.or(self.globals.uid).map_or_else(|| check_owner(header.uid()?), Ok)?;
-        let gid = pax.gid.or(self.globals.gid).map_or_else(|| check_owner(header.gid()?), Ok)?;
-        let mtime = pax.mtime.or(self.globals.mtime).map_or_else(|| header_time(header), Ok)?;
+        let uid = pax
+            .uid
+            .or(self.globals.uid)
+            .map_or_else(|| check_owner(header.uid()?), Ok)?;
+        let gid = pax
+            .gid
+            .or(self.globals.gid)
+            .map_or_else(|| check_owner(header.gid()?), Ok)?;
+        let mtime = pax
+            .mtime
+            .or(self.globals.mtime)
+            .map_or_else(|| header_time(header), Ok)?;
         // Some tools put the file's type into the mode too.
         let mode = u16::try_from(header.mode()? & i128::from(Meta::MODE_BITS)).unwrap_or_default();
-        Ok(Meta { mode, uid, gid, mtime, xattrs: crate::meta::Xattrs::new() })
+        Ok(Meta {
+            mode,
+            uid,
+            gid,
+            mtime,
+            xattrs: crate::meta::Xattrs::new(),
+        })
     }
 
     fn header_size(&mut self, block: &Block) -> Result<u64, TarError> {
         let size = Header(block).size().and_then(|size| {
             let bounds = i128::from(self.limits.layer_bytes);
-            u64::try_from(size).ok().filter(|_| size <= bounds).ok_or(format!("a size of {size}"))
+            u64::try_from(size)
+                .ok()
+                .filter(|_| size <= bounds)
+                .ok_or(format!("a size of {size}"))
         });
         self.say(size)
     }
@@ -346,23 +401,38 @@ impl Parser<'_> {
         self.say(parsed)
     }
 
-    fn symlink_target(&mut self, block: &Block, extended: &Extended) -> Result<Box<[u8]>, TarError> {
+    fn symlink_target(
+        &mut self,
+        block: &Block,
+        extended: &Extended,
+    ) -> Result<Box<[u8]>, TarError> {
         let target = self.raw_target(block, extended);
         if target.is_empty() || target.len() > TARGET_MAX {
-            return self.refuse(format!("a symlink's target of {} bytes, expected 1 to {TARGET_MAX}", target.len()));
+            return self.refuse(format!(
+                "a symlink's target of {} bytes, expected 1 to {TARGET_MAX}",
+                target.len()
+            ));
         }
         Ok(target.into())
     }
 
     fn raw_target(&self, block: &Block, extended: &Extended) -> Vec<u8> {
-        let long = extended.pax.linkpath.as_ref().or(extended.long_link.as_ref());
-        long.cloned().unwrap_or_else(|| Header(block).link().to_vec())
+        let long = extended
+            .pax
+            .linkpath
+            .as_ref()
+            .or(extended.long_link.as_ref());
+        long.cloned()
+            .unwrap_or_else(|| Header(block).link().to_vec())
     }
 
     fn device(&mut self, block: &Block) -> Result<Device, TarError> {
         let device = Header(block).device().and_then(|(major, minor)| {
             let fit = |n: i128| u32::try_from(n).map_err(|_| format!("a device number of {n}"));
-            Ok(Device { major: fit(major)?, minor: fit(minor)? })
+            Ok(Device {
+                major: fit(major)?,
+                minor: fit(minor)?,
+            })
         });
         self.say(device)
     }
@@ -402,16 +472,25 @@ impl Parser<'_> {
     }
 
     fn push(&mut self, path: TreePath, action: Action) {
-        self.entries.push(Entry { at: self.entry_at, path, action });
+        self.entries.push(Entry {
+            at: self.entry_at,
+            path,
+            action,
+        });
     }
 
     fn warn(&mut self, warning: Warning) {
         let path = &self.path;
-        self.warnings.note(warning, || path.clone().unwrap_or_default());
+        self.warnings
+            .note(warning, || path.clone().unwrap_or_default());
     }
 
     fn refuse<T>(&self, why: impl Into<String>) -> Result<T, TarError> {
-        Err(TarError::Refused { at: self.entry_at, path: self.path.clone(), why: why.into() })
+        Err(TarError::Refused {
+            at: self.entry_at,
+            path: self.path.clone(),
+            why: why.into(),
+        })
     }
 
     fn say<T>(&self, result: Result<T, String>) -> Result<T, TarError> {
@@ -438,25 +517,39 @@ enum Marker {
 
 impl Parser<'_> {
     fn marker(&self, path: &TreePath) -> Result<Marker, TarError> {
-        let Some((last, parents)) = path.0.split_last() else { return Ok(Marker::None) };
+        let Some((last, parents)) = path.0.split_last() else {
+            return Ok(Marker::None);
+        };
         if let Some(Step::Child(first)) = parents.first()
             && first.as_bytes().starts_with(entry::AUFS)
             && first.as_bytes() != entry::OPAQUE
         {
-            return Ok(if first.as_bytes() == entry::PLINK { Marker::Plink } else { Marker::Aufs });
+            return Ok(if first.as_bytes() == entry::PLINK {
+                Marker::Plink
+            } else {
+                Marker::Aufs
+            });
         }
-        if parents.iter().any(|step| matches!(step, Step::Child(name) if entry::is_marker(name))) {
+        if parents
+            .iter()
+            .any(|step| matches!(step, Step::Child(name) if entry::is_marker(name)))
+        {
             return self.refuse("a whiteout as a parent");
         }
-        let Step::Child(name) = last else { return Ok(Marker::None) };
-        let Some(hidden) = name.as_bytes().strip_prefix(entry::WHITEOUT) else { return Ok(Marker::None) };
+        let Step::Child(name) = last else {
+            return Ok(Marker::None);
+        };
+        let Some(hidden) = name.as_bytes().strip_prefix(entry::WHITEOUT) else {
+            return Ok(Marker::None);
+        };
         if name.as_bytes() == entry::OPAQUE {
             return Ok(Marker::Opaque(TreePath(parents.to_vec())));
         }
         if name.as_bytes().starts_with(entry::AUFS) {
             return Ok(Marker::Aufs);
         }
-        let hidden = crate::path::Name::parse(hidden).map_err(|e| format!("a whiteout of no file: {e}"));
+        let hidden =
+            crate::path::Name::parse(hidden).map_err(|e| format!("a whiteout of no file: {e}"));
         let mut steps = parents.to_vec();
         steps.push(Step::Child(self.say(hidden)?));
         Ok(Marker::Whiteout(TreePath(steps)))
@@ -474,13 +567,20 @@ struct Sparse {
 
 impl Parser<'_> {
     /// Returns the layout of a sparse file of any of the four forms, or `None` for a plain one.
-    fn sparse(&mut self, block: &Block, extended: &Extended, stored: u64) -> Result<Option<Sparse>, TarError> {
+    fn sparse(
+        &mut self,
+        block: &Block,
+        extended: &Extended,
+        stored: u64,
+    ) -> Result<Option<Sparse>, TarError> {
         let pax = &extended.pax.sparse;
         let (size, raw, stored) = if Header(block).kind() == b'S' {
             let (size, pieces) = self.gnu_sparse(block)?;
             (size, pieces, stored)
         } else if pax.is_used() {
-            let Some(size) = pax.real_size else { return self.refuse("a sparse file without its real size") };
+            let Some(size) = pax.real_size else {
+                return self.refuse("a sparse file without its real size");
+            };
             match (pax.major, pax.minor) {
                 (Some(1), Some(0)) => {
                     let (pieces, used) = self.sparse_map_in_data(stored)?;
@@ -495,7 +595,11 @@ impl Parser<'_> {
             return Ok(None);
         };
         let pieces = self.say(check_map(&raw, size, stored))?;
-        Ok(Some(Sparse { stored, size, pieces }))
+        Ok(Some(Sparse {
+            stored,
+            size,
+            pieces,
+        }))
     }
 
     fn gnu_sparse(&mut self, block: &Block) -> Result<(u64, Vec<Piece>), TarError> {
@@ -510,7 +614,10 @@ impl Parser<'_> {
             part = self.say(Header(&block).gnu_sparse_more())?;
             pieces.append(&mut part.pieces);
             if pieces.len() as u64 > self.limits.sparse_pieces {
-                return self.refuse(format!("over {} pieces of a sparse file", self.limits.sparse_pieces));
+                return self.refuse(format!(
+                    "over {} pieces of a sparse file",
+                    self.limits.sparse_pieces
+                ));
             }
         }
         Ok((real, pieces))
@@ -518,14 +625,26 @@ impl Parser<'_> {
 
     /// Reads the map that format 1.0 puts before the data; returns it and how many bytes it took.
     fn sparse_map_in_data(&mut self, stored: u64) -> Result<(Vec<Piece>, u64), TarError> {
-        let mut map = MapInData { used: 0, stored, line: Vec::new(), block: [0; BLOCK], at: BLOCK };
+        let mut map = MapInData {
+            used: 0,
+            stored,
+            line: Vec::new(),
+            block: [0; BLOCK],
+            at: BLOCK,
+        };
         let count = self.map_number(&mut map)?;
         if count > self.limits.sparse_pieces {
-            return self.refuse(format!("over {} pieces of a sparse file", self.limits.sparse_pieces));
+            return self.refuse(format!(
+                "over {} pieces of a sparse file",
+                self.limits.sparse_pieces
+            ));
         }
         let mut pieces = Vec::new();
         for _ in 0..count {
-            pieces.push(Piece { offset: self.map_number(&mut map)?, len: self.map_number(&mut map)? });
+            pieces.push(Piece {
+                offset: self.map_number(&mut map)?,
+                len: self.map_number(&mut map)?,
+            });
         }
         Ok((pieces, map.used))
     }
