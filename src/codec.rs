@@ -39,10 +39,10 @@ pub enum DecodeError {
 /// Appends `value` as a little-endian base-128 varint.
 pub(crate) fn put_varint(to: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
-        to.push((value as u8 & 0x7f) | 0x80);
+        to.push(value.to_le_bytes()[0] | 0x80);
         value >>= 7;
     }
-    to.push(value as u8);
+    to.push(value.to_le_bytes()[0]);
 }
 
 /// Appends a signed value, zigzagged.

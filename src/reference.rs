@@ -222,7 +222,8 @@ pub enum Pick {
 impl Place {
     /// Parses `oci:DIR[:REF]`, `oci:DIR@DIGEST`, `oci-archive:FILE[:REF]`, `docker-archive:FILE[:REF]`, a path, or `-`.
     pub fn parse(text: &str) -> Self {
-        let transports: [(&str, fn(PathBuf, Pick) -> Self); 3] = [
+        type Transport = (&'static str, fn(PathBuf, Pick) -> Place);
+        let transports: [Transport; 3] = [
             ("oci:", Self::Layout),
             ("oci-archive:", Self::OciArchive),
             ("docker-archive:", Self::DockerArchive),

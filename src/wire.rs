@@ -207,6 +207,10 @@ fn decode_data(text: &str, digest: &Digest, size: u64) -> Result<Vec<u8>, WireEr
 
 /// A document that points to others.
 #[derive(Clone, PartialEq, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "documents are few and short-lived: a box would only be in the way of matching"
+)]
 pub enum Document {
     /// An index: its children in order.
     Index(Vec<Descriptor>),

@@ -24,14 +24,15 @@ pub(super) fn run(session: &Session, args: &Gc) -> Result<()> {
         ));
     }
     Output {
-        text: text(&report, args.dry_run),
+        text: text(&report, args),
         json: json!({"dry_run": args.dry_run, "report": report}),
         quiet: vec![report.freed.bytes.to_string()],
     }
     .print(session)
 }
 
-fn text(report: &Report, dry_run: bool) -> String {
+fn text(report: &Report, args: &Gc) -> String {
+    let dry_run = args.dry_run;
     let head = if dry_run { "WOULD DELETE" } else { "DELETED" };
     let mut rows = vec![
         ["", head, "BYTES", "KEPT", "BYTES"]

@@ -52,6 +52,15 @@ pub(super) enum Keep<'a> {
     Drop(DigestHasher),
 }
 
+/// What is still to be proved of a blob.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// That its bytes are what its digest names.
+    Blob,
+    /// That its tar is what its diff_id names, too.
+    Tar,
+}
+
 /// A layer, taken apart.
 pub(super) struct Layer {
     pub(super) diff_id: DiffId,
@@ -110,7 +119,7 @@ impl Bench<'_> {
     }
 
     fn parse(&self, blob: &Digest, diff_id: &DiffId, chunks: Chunks) -> Result<Layer> {
-        let results = self.workers.begin_layer();
+        let results = Workers::begin_layer();
         let mut tape = StreamTape {
             chunks,
             at: 0,
@@ -161,8 +170,8 @@ impl Bench<'_> {
         }
     }
 
-    /// Checks a blob whose layer is there already: its digest, and where `inflate` is given its tar too.
-    pub(super) fn check(&self, job: LayerJob<'_>, inflate: bool) -> Result<()> {
+    /// Checks a blob whose layer is there already: its digest, and its tar's where that is not proved yet.
+    pub(super) fn check(&self, job: LayerJob<'_>, proof: Proof) -> Result<()> {
         let (blob, diff_id) = (job.blob, job.diff_id);
         let tee = Tee {
             from: job.from,
@@ -177,16 +186,16 @@ impl Bench<'_> {
             blob,
         };
         let mut tar = DigestHasher::new(diff_id.0.algorithm());
-        let inflated = match inflate {
-            true => inflater.inflate(job.compression, &mut |data, n| {
+        let inflated = match proof {
+            Proof::Tar => inflater.inflate(job.compression, &mut |data, n| {
                 tar.update(&data[..n]);
                 Some(data)
             }),
-            false => Ok(()),
+            Proof::Blob => Ok(()),
         };
         inflater.end(inflated)?;
         let actual = DiffId(tar.finish());
-        if inflate && actual != diff_id {
+        if proof == Proof::Tar && actual != diff_id {
             let why = format!("its config says diff_id {diff_id}, its tar has {actual}");
             return Err(Error::damaged("take in the layer", blob, why));
         }
@@ -429,7 +438,7 @@ impl Tape for StreamTape<'_, '_> {
             None if content.size < PIECEMEAL => self.gather(content)?,
             pieces => self.hand_on(content, pieces)?,
         };
-        self.at += content.stored;
+        self.at += content.bytes;
         Ok(whole)
     }
 }
@@ -441,7 +450,7 @@ impl StreamTape<'_, '_> {
             let full = std::mem::replace(&mut self.batch, self.bench.workers.new_batch());
             self.bench.workers.submit(full, self.results)?;
         }
-        let mut rest = content.stored;
+        let mut rest = content.bytes;
         while rest > 0 {
             let bytes = self.chunks.next(rest, &mut self.tar);
             if bytes.is_empty() {

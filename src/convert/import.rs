@@ -1,11 +1,11 @@
 //! Owns the import: from a source to named images. All of one source becomes visible at once, or nothing does.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Mutex;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::assemble::assemble;
-use super::disassemble::{Bench, Keep, Layer, LayerJob};
+use super::disassemble::{Bench, Keep, Layer, LayerJob, Proof};
 use super::gather::{Gathered, GatheredImage, GatheredLayer, Gatherer};
 use super::merge::{Merger, Parsed};
 use super::rebuild::adopt;
@@ -274,11 +274,11 @@ impl<'a> Work<'a> {
     /// Takes in all blobs, large ones first, several at a time.
     fn take_layers(&self, gathered: &'a Gathered, report: &mut Report) -> Result<Vec<Layer>> {
         let mut tasks: Vec<(u64, Task<'a>)> = Vec::new();
-        let mut taken: HashMap<DiffId, ()> = HashMap::new();
+        let mut taken: HashSet<DiffId> = HashSet::new();
         for layer in gathered.layers.values() {
             let mut known = self.known(layer)?;
             // Two blobs of one tar: the first is taken apart, the other only has to hold the same.
-            if known == Known::New && taken.insert(layer.diff_id, ()).is_some() {
+            if known == Known::New && !taken.insert(layer.diff_id) {
                 known = Known::Tar;
             }
             match known {
@@ -336,14 +336,7 @@ impl<'a> Work<'a> {
 
     fn run(&self, tasks: &[Task<'a>]) -> Result<Vec<Layer>> {
         let jobs = self.options.jobs.max(1);
-        let next = AtomicUsize::new(0);
-        let done: Mutex<Vec<Layer>> = Mutex::default();
-        let failed: Mutex<Option<Error>> = Mutex::default();
-        let lock_failed = || {
-            failed
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
-        };
+        let progress = Progress::default();
         std::thread::scope(|scope| {
             let workers = Workers::new(self.writer, jobs);
             for _ in 0..jobs {
@@ -358,38 +351,26 @@ impl<'a> Work<'a> {
             };
             std::thread::scope(|readers| {
                 for _ in 0..jobs.min(tasks.len()) {
-                    readers.spawn(|| {
-                        while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
-                            match self.take(&bench, task) {
-                                Ok(layer) => {
-                                    done.lock()
-                                        .unwrap_or_else(std::sync::PoisonError::into_inner)
-                                        .extend(layer);
-                                }
-                                Err(e) => {
-                                    lock_failed().get_or_insert(e);
-                                    next.store(tasks.len(), Ordering::Relaxed);
-                                }
-                            }
-                        }
-                    });
+                    readers.spawn(|| self.take_turns(&bench, tasks, &progress));
                 }
             });
+            // The desks wait for work as long as there are workers to send it.
             drop(workers);
         });
-        match lock_failed().take() {
-            Some(e) => Err(e),
-            None => Ok(done
-                .into_inner()
-                .unwrap_or_else(std::sync::PoisonError::into_inner)),
+        progress.finish()
+    }
+
+    fn take_turns(&self, bench: &Bench<'_>, tasks: &[Task<'_>], progress: &Progress) {
+        while let Some(task) = progress.next(tasks) {
+            progress.note(self.take(bench, task));
         }
     }
 
     fn take(&self, bench: &Bench<'_>, task: &Task<'_>) -> Result<Option<Layer>> {
         match task {
             Task::Blob(descriptor) => {
-                let job = self.job(descriptor, (Compression::None, None), true)?;
-                bench.check(job, false).map(|()| None)
+                let job = self.job(descriptor, (Compression::None, None), Blobs::Keep)?;
+                bench.check(job, Proof::Blob).map(|()| None)
             }
             Task::Layer(layer, known) => {
                 let GatheredLayer {
@@ -398,12 +379,17 @@ impl<'a> Work<'a> {
                     compression,
                 } = layer;
                 // A plain layer is its own tar: recipe and contents are enough, kept it would be there twice.
-                let keep = self.options.blobs == Blobs::Keep && descriptor.digest != diff_id.0;
-                let job = self.job(descriptor, (*compression, Some(*diff_id)), keep)?;
+                let plain = descriptor.digest == diff_id.0;
+                let blobs = if plain {
+                    Blobs::Drop
+                } else {
+                    self.options.blobs
+                };
+                let job = self.job(descriptor, (*compression, Some(*diff_id)), blobs)?;
                 match known {
                     Known::New => bench.disassemble(job).map(Some),
-                    Known::Tar => bench.check(job, true).map(|()| None),
-                    Known::All => bench.check(job, false).map(|()| None),
+                    Known::Tar => bench.check(job, Proof::Tar).map(|()| None),
+                    Known::All => bench.check(job, Proof::Blob).map(|()| None),
                 }
             }
         }
@@ -413,7 +399,7 @@ impl<'a> Work<'a> {
         &'j self,
         descriptor: &'j Descriptor,
         (compression, diff_id): (Compression, Option<DiffId>),
-        keep: bool,
+        blobs: Blobs,
     ) -> Result<LayerJob<'j>> {
         let blob = descriptor.digest;
         let diff_id = diff_id.unwrap_or(DiffId(blob));
@@ -432,7 +418,7 @@ impl<'a> Work<'a> {
                 keep,
             })
         };
-        if !keep || self.writer.store().blob_size(&blob)? == Some(descriptor.size) {
+        if blobs == Blobs::Drop || self.writer.store().blob_size(&blob)? == Some(descriptor.size) {
             return job(from, Keep::Drop(DigestHasher::new(blob.algorithm())));
         }
         let mut stage = self.writer.stage_blob(&blob)?;
@@ -462,6 +448,48 @@ impl<'a> Work<'a> {
         }
         Ok(())
     }
+}
+
+/// How far several threads are with a list of tasks.
+#[derive(Default)]
+struct Progress {
+    next: AtomicUsize,
+    done: Mutex<Vec<Layer>>,
+    failed: Mutex<Option<Error>>,
+}
+
+impl Progress {
+    /// Returns the next task, unless one has failed.
+    fn next<'t, T>(&self, tasks: &'t [T]) -> Option<&'t T> {
+        let at = self.next.fetch_add(1, Ordering::Relaxed);
+        if lock(&self.failed).is_some() {
+            None
+        } else {
+            tasks.get(at)
+        }
+    }
+
+    fn note(&self, outcome: Result<Option<Layer>>) {
+        match outcome {
+            Ok(layer) => lock(&self.done).extend(layer),
+            Err(e) => {
+                // The first is told; others may only have followed from it.
+                lock(&self.failed).get_or_insert(e);
+            }
+        }
+    }
+
+    fn finish(self) -> Result<Vec<Layer>> {
+        match lock(&self.failed).take() {
+            Some(e) => Err(e),
+            None => Ok(std::mem::take(&mut *lock(&self.done))),
+        }
+    }
+}
+
+/// A thread that panicked while holding one of these left it whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Decides what each root is called.

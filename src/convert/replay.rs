@@ -132,7 +132,7 @@ impl Tape for ReplayTape<'_> {
             return Err(torn());
         }
         self.next += 1;
-        self.at += content.stored;
+        self.at += content.bytes;
         Ok(true)
     }
 }

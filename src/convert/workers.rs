@@ -92,7 +92,7 @@ impl<'a> Workers<'a> {
         }
     }
 
-    pub(super) fn begin_layer(&self) -> LayerResults {
+    pub(super) fn begin_layer() -> LayerResults {
         let (answer, answers) = crossbeam_channel::unbounded();
         LayerResults {
             answers,

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use redb::{
     Database, DatabaseError, ReadOnlyDatabase, ReadTransaction, ReadableDatabase, ReadableTable,
-    ReadableTableMetadata, TableDefinition, WriteTransaction,
+    ReadableTableMetadata, TableDefinition, WriteTransaction, backends::FileBackend,
 };
 
 use super::durable;
@@ -94,7 +94,7 @@ impl Catalog {
             return Ok(());
         }
         durable::remove(staged)?;
-        let database = self.say(builder().create_file(durable::create_new(staged)?))?;
+        let database = self.say(new_database(durable::create_new(staged)?))?;
         self.write(&database, |change| {
             change.make_tables()?;
             fill(change)
@@ -161,6 +161,10 @@ impl Catalog {
     fn say<T, E: Into<redb::Error>>(&self, result: std::result::Result<T, E>) -> Result<T> {
         result.map_err(|e| catalog_error(&self.path, e.into()))
     }
+}
+
+fn new_database(file: std::fs::File) -> Result<Database, DatabaseError> {
+    builder().create_with_backend(FileBackend::new(file)?)
 }
 
 fn builder() -> redb::Builder {

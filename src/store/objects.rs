@@ -12,7 +12,7 @@ use crate::error::{Context, Error, Result, quoted};
 use crate::meta::Meta;
 
 /// From this size on a content is streamed: it is compared with stored ones of its size while it arrives.
-pub const LARGE: u64 = 4 << 20;
+pub(crate) const LARGE: u64 = 4 << 20;
 
 /// How many stored contents of one size are compared at the most.
 const CANDIDATES: usize = 4;
@@ -250,7 +250,7 @@ impl LargeObject<'_> {
 
 /// Tells whether `file` holds `data` at `at`.
 fn holds_at(file: &File, at: u64, data: &[u8]) -> bool {
-    let mut there = [0; 64 << 10];
+    let mut there = vec![0; data.len().min(64 << 10)];
     let mut at = at;
     data.chunks(there.len()).all(|chunk| {
         let there = &mut there[..chunk.len()];

@@ -138,7 +138,7 @@ impl Reach {
                 .iter()
                 .try_for_each(|c| self.follow(store, c, depth + 1))?,
             Document::Manifest(manifest) => {
-                self.follow_manifest(store, descriptor, manifest, depth)?
+                self.follow_manifest(store, descriptor, manifest, depth)?;
             }
             Document::Unknown(children) => self.follow_present(store, &children, depth)?,
         }

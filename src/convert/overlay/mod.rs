@@ -21,8 +21,6 @@ use crate::recipe::ContentRef;
 use crate::tree::{Content, Kind, Leaf, Node};
 use crate::warning::{Warning, Warnings};
 
-pub(crate) use finish::Merged;
-
 /// Where the nodes of a lower tree come from.
 pub(crate) trait NodeSource {
     /// Returns the node of `id`.
@@ -112,7 +110,7 @@ impl<'a> Overlay<'a> {
         for entry in layer.entries {
             match &entry.action {
                 Action::Whiteout => {
-                    names.extend(self.lower_name(&entry.path).map_err(|e| (entry, e))?)
+                    names.extend(self.lower_name(&entry.path).map_err(|e| (entry, e))?);
                 }
                 Action::Opaque => {
                     opaque.extend(self.arena.find_dir(&entry.path).map_err(|e| (entry, e))?);

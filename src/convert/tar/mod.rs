@@ -7,6 +7,5 @@ mod header;
 mod parse;
 mod tape;
 
-pub(crate) use header::BLOCK;
 pub(crate) use parse::{TarError, parse_layer};
 pub(crate) use tape::{Stored, Tape};

@@ -207,8 +207,8 @@ impl Parser<'_> {
         let path = self.say(parsed)?;
         match self.marker(&path)? {
             Marker::None => self.take_plain(block, extended, fields, path),
-            Marker::Whiteout(path) => self.take_marker(fields, path, Action::Whiteout),
-            Marker::Opaque(path) => self.take_marker(fields, path, Action::Opaque),
+            Marker::Whiteout(path) => self.take_marker(&fields, path, Action::Whiteout),
+            Marker::Opaque(path) => self.take_marker(&fields, path, Action::Opaque),
             Marker::Aufs => {
                 self.warn(Warning::AufsEntry);
                 self.skip_data(fields.stored)
@@ -222,7 +222,7 @@ impl Parser<'_> {
 
     fn take_marker(
         &mut self,
-        fields: Fields,
+        fields: &Fields,
         path: TreePath,
         action: Action,
     ) -> Result<(), TarError> {
@@ -311,7 +311,7 @@ impl Parser<'_> {
         if ordinal.is_some() {
             let pieces = sparse.as_ref().map(|s| s.pieces.as_slice());
             if !self.tape.content(&Stored {
-                stored,
+                bytes: stored,
                 size,
                 pieces,
                 meta: &meta,
@@ -393,7 +393,7 @@ impl Parser<'_> {
     }
 
     fn link_target(&mut self, block: &Block, extended: &Extended) -> Result<TreePath, TarError> {
-        let target = self.raw_target(block, extended);
+        let target = Self::raw_target(block, extended);
         if target.is_empty() {
             return self.refuse("a link to nothing");
         }
@@ -406,7 +406,7 @@ impl Parser<'_> {
         block: &Block,
         extended: &Extended,
     ) -> Result<Box<[u8]>, TarError> {
-        let target = self.raw_target(block, extended);
+        let target = Self::raw_target(block, extended);
         if target.is_empty() || target.len() > TARGET_MAX {
             return self.refuse(format!(
                 "a symlink's target of {} bytes, expected 1 to {TARGET_MAX}",
@@ -416,7 +416,7 @@ impl Parser<'_> {
         Ok(target.into())
     }
 
-    fn raw_target(&self, block: &Block, extended: &Extended) -> Vec<u8> {
+    fn raw_target(block: &Block, extended: &Extended) -> Vec<u8> {
         let long = extended
             .pax
             .linkpath
@@ -548,8 +548,7 @@ impl Parser<'_> {
         if name.as_bytes().starts_with(entry::AUFS) {
             return Ok(Marker::Aufs);
         }
-        let hidden =
-            crate::path::Name::parse(hidden).map_err(|e| format!("a whiteout of no file: {e}"));
+        let hidden = path::Name::parse(hidden).map_err(|e| format!("a whiteout of no file: {e}"));
         let mut steps = parents.to_vec();
         steps.push(Step::Child(self.say(hidden)?));
         Ok(Marker::Whiteout(TreePath(steps)))

@@ -23,7 +23,7 @@ pub(crate) trait Tape {
 #[derive(Debug)]
 pub(crate) struct Stored<'a> {
     /// Bytes in the tar.
-    pub(crate) stored: u64,
+    pub(crate) bytes: u64,
     /// Bytes of the file, its holes filled in; at least 1.
     pub(crate) size: u64,
     /// Where the stored bytes go, for a sparse file: in order, without overlap, as many as are stored.
