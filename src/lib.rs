@@ -10,6 +10,8 @@ pub mod digest;
 pub mod entry;
 pub mod error;
 pub mod gc;
+#[cfg(test)]
+mod golden;
 pub mod image;
 pub mod limits;
 pub mod meta;

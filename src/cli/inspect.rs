@@ -7,9 +7,11 @@ use serde_json::{Value, json};
 use super::args::Inspect;
 use super::output::{self, Output};
 use super::session::Session;
+use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::store::Store;
 use crate::store::find::host_platform;
+use crate::store::reach::Reach;
 use crate::wire::{self, Descriptor, Document, Manifest, Media};
 
 pub(super) fn run(session: &Session, args: &Inspect) -> Result<()> {
@@ -102,6 +104,8 @@ fn image(
     describe(&mut text, manifest, &config);
     describe_layers(&mut text, store, manifest, &config)?;
     describe_history(&mut text, &history);
+    let referrers = referrers(store, &found.digest)?;
+    describe_referrers(&mut text, &referrers);
     let layers = manifest
         .layers
         .iter()
@@ -116,8 +120,24 @@ fn image(
         "artifactType": manifest.artifact_type,
         "annotations": document(bytes).get("annotations").cloned(),
         "subject": manifest.subject.as_ref().map(|s| Value::Object(s.raw.clone())),
+        "referrers": referrers.iter().map(|r| Value::Object(r.raw.clone())).collect::<Vec<_>>(),
     });
     Ok((text, json))
+}
+
+/// Returns what refers to the image as its subject.
+fn referrers(store: &Store, subject: &Digest) -> Result<Vec<Descriptor>> {
+    let reach = Reach::of_all(store)?;
+    let refers = |document: &Document| match document {
+        Document::Manifest(manifest) => manifest
+            .subject
+            .as_ref()
+            .is_some_and(|s| s.digest == *subject),
+        Document::Index(_) | Document::Unknown(_) => false,
+    };
+    let documents = reach.documents.into_values();
+    let found = documents.filter(|(_, document)| refers(document));
+    Ok(found.map(|(descriptor, _)| descriptor).collect())
 }
 
 fn describe(text: &mut String, manifest: &Manifest, config: &Value) {
@@ -211,6 +231,20 @@ fn layer_json(store: &Store, layer: &Descriptor) -> Result<Value> {
         "known": layer.media() != Media::Other,
         "kept": store.blob_size(&layer.digest)?.is_some(),
     }))
+}
+
+fn describe_referrers(text: &mut String, referrers: &[Descriptor]) {
+    if referrers.is_empty() {
+        return;
+    }
+    let head = ["REFERRER", "SIZE", "MEDIA TYPE"];
+    let mut rows = vec![row(head)];
+    for referrer in referrers {
+        let (digest, size) = (referrer.digest.to_string(), output::bytes(referrer.size));
+        rows.push(row([&digest, &size, &referrer.media_type]));
+    }
+    text.push('\n');
+    text.push_str(&output::table(&rows, &[1]));
 }
 
 fn describe_history(text: &mut String, history: &Value) {

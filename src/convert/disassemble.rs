@@ -29,21 +29,21 @@ const CHUNKS: usize = 8;
 const PIECEMEAL: u64 = 4 << 20;
 
 /// A layer that is to be taken apart.
-pub(super) struct LayerJob<'a> {
+pub(in crate::convert) struct LayerJob<'a> {
     /// What its descriptor says.
-    pub(super) blob: Digest,
+    pub(in crate::convert) blob: Digest,
     /// Its compression.
-    pub(super) compression: Compression,
+    pub(in crate::convert) compression: Compression,
     /// What its image's config says.
-    pub(super) diff_id: DiffId,
+    pub(in crate::convert) diff_id: DiffId,
     /// Where its bytes come from.
-    pub(super) from: Box<dyn Read + Send + 'a>,
+    pub(in crate::convert) from: Box<dyn Read + Send + 'a>,
     /// Where they are kept, if they are.
-    pub(super) keep: Keep<'a>,
+    pub(in crate::convert) keep: Keep<'a>,
 }
 
 /// What happens to a layer's blob.
-pub(super) enum Keep<'a> {
+pub(in crate::convert) enum Keep<'a> {
     /// Its bytes are written here.
     Write(BlobStage<'a>),
     /// They are there already, by reflink.
@@ -54,7 +54,7 @@ pub(super) enum Keep<'a> {
 
 /// What is still to be proved of a blob.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Proof {
+pub(in crate::convert) enum Proof {
     /// That its bytes are what its digest names.
     Blob,
     /// That its tar is what its diff_id names, too.
@@ -62,24 +62,24 @@ pub(super) enum Proof {
 }
 
 /// A layer, taken apart.
-pub(super) struct Layer {
-    pub(super) diff_id: DiffId,
-    pub(super) entries: Vec<Entry>,
-    pub(super) contents: Vec<ContentRef>,
-    pub(super) warnings: Warnings,
+pub(in crate::convert) struct Layer {
+    pub(in crate::convert) diff_id: DiffId,
+    pub(in crate::convert) entries: Vec<Entry>,
+    pub(in crate::convert) contents: Vec<ContentRef>,
+    pub(in crate::convert) warnings: Warnings,
 }
 
 /// What does not change from layer to layer.
-pub(super) struct Bench<'a> {
-    pub(super) writer: &'a Writer<'a>,
-    pub(super) workers: &'a Workers<'a>,
-    pub(super) limits: &'a Limits,
-    pub(super) watch: &'a dyn Watch,
+pub(in crate::convert) struct Bench<'a> {
+    pub(in crate::convert) writer: &'a Writer<'a>,
+    pub(in crate::convert) workers: &'a Workers<'a>,
+    pub(in crate::convert) limits: &'a Limits,
+    pub(in crate::convert) watch: &'a dyn Watch,
 }
 
 impl Bench<'_> {
     /// Takes a layer apart. Bytes that are not what the blob's digest names are told before anything else.
-    pub(super) fn disassemble(&self, job: LayerJob<'_>) -> Result<Layer> {
+    pub(in crate::convert) fn disassemble(&self, job: LayerJob<'_>) -> Result<Layer> {
         let (chunks, arriving) = mpsc::sync_channel(CHUNKS);
         let (used, spare) = mpsc::channel();
         let (blob, diff_id, compression) = (job.blob, job.diff_id, job.compression);
@@ -171,7 +171,7 @@ impl Bench<'_> {
     }
 
     /// Checks a blob whose layer is there already: its digest, and its tar's where that is not proved yet.
-    pub(super) fn check(&self, job: LayerJob<'_>, proof: Proof) -> Result<()> {
+    pub(in crate::convert) fn check(&self, job: LayerJob<'_>, proof: Proof) -> Result<()> {
         let (blob, diff_id) = (job.blob, job.diff_id);
         let tee = Tee {
             from: job.from,

@@ -15,42 +15,46 @@ use crate::wire::{self, Config, Descriptor, Document, Manifest, Media};
 
 /// What a source's documents lead to.
 #[derive(Default)]
-pub(super) struct Gathered {
+pub(in crate::convert) struct Gathered {
     /// The images, in the order in which they were found.
-    pub(super) images: Vec<GatheredImage>,
+    pub(in crate::convert) images: Vec<GatheredImage>,
     /// Their layers' blobs.
-    pub(super) layers: BTreeMap<Digest, GatheredLayer>,
+    pub(in crate::convert) layers: BTreeMap<Digest, GatheredLayer>,
     /// Blobs that are kept as they are.
-    pub(super) blobs: BTreeMap<Digest, Descriptor>,
+    pub(in crate::convert) blobs: BTreeMap<Digest, Descriptor>,
     /// Documents that were read: each once.
     documents: BTreeMap<Digest, u64>,
 }
 
-pub(super) struct GatheredImage {
-    pub(super) manifest: Digest,
-    pub(super) config: Digest,
+pub(in crate::convert) struct GatheredImage {
+    pub(in crate::convert) manifest: Digest,
+    pub(in crate::convert) config: Digest,
     /// What its config says.
-    pub(super) read: Config,
+    pub(in crate::convert) read: Config,
     /// Its layers' descriptors, bottom first.
-    pub(super) layers: Vec<Descriptor>,
+    pub(in crate::convert) layers: Vec<Descriptor>,
 }
 
-pub(super) struct GatheredLayer {
-    pub(super) descriptor: Descriptor,
-    pub(super) diff_id: DiffId,
-    pub(super) compression: Compression,
+pub(in crate::convert) struct GatheredLayer {
+    pub(in crate::convert) descriptor: Descriptor,
+    pub(in crate::convert) diff_id: DiffId,
+    pub(in crate::convert) compression: Compression,
 }
 
-pub(super) struct Gatherer<'a> {
-    pub(super) source: &'a Source,
-    pub(super) writer: &'a Writer<'a>,
-    pub(super) watch: &'a dyn Watch,
-    pub(super) gathered: Gathered,
+pub(in crate::convert) struct Gatherer<'a> {
+    pub(in crate::convert) source: &'a Source,
+    pub(in crate::convert) writer: &'a Writer<'a>,
+    pub(in crate::convert) watch: &'a dyn Watch,
+    pub(in crate::convert) gathered: Gathered,
 }
 
 impl Gatherer<'_> {
     /// Follows one of the source's roots.
-    pub(super) fn follow(&mut self, descriptor: &Descriptor, depth: usize) -> Result<()> {
+    pub(in crate::convert) fn follow(
+        &mut self,
+        descriptor: &Descriptor,
+        depth: usize,
+    ) -> Result<()> {
         self.watch.check()?;
         if depth > DEPTH_MAX {
             return Err(self.malformed(

@@ -22,7 +22,7 @@ const PIECE_BYTES: usize = 256 << 10;
 const PIECES: usize = 4;
 
 /// Where the work of several layers goes.
-pub(super) struct Workers<'a> {
+pub(in crate::convert) struct Workers<'a> {
     writer: &'a Writer<'a>,
     jobs: Sender<Job>,
     waiting: Receiver<Job>,
@@ -37,8 +37,8 @@ enum Job {
 }
 
 /// Small contents, one after another in one buffer.
-pub(super) struct Batch {
-    pub(super) data: Vec<u8>,
+pub(in crate::convert) struct Batch {
+    pub(in crate::convert) data: Vec<u8>,
     begun: usize,
     contents: Vec<(Range<usize>, u32, Meta)>,
 }
@@ -61,7 +61,7 @@ enum PieceOf {
 type Answer = Sender<Result<Vec<(u32, ContentRef)>>>;
 
 /// Collects the names of one layer's contents.
-pub(super) struct LayerResults {
+pub(in crate::convert) struct LayerResults {
     answers: Receiver<Result<Vec<(u32, ContentRef)>>>,
     answer: std::cell::RefCell<Option<Answer>>,
     next: AtomicU32,
@@ -69,7 +69,7 @@ pub(super) struct LayerResults {
 
 impl<'a> Workers<'a> {
     /// Makes the channels; threads have to [`Workers::work`] on them.
-    pub(super) fn new(writer: &'a Writer<'a>, jobs: usize) -> Self {
+    pub(in crate::convert) fn new(writer: &'a Writer<'a>, jobs: usize) -> Self {
         let (to, waiting) = crossbeam_channel::bounded(2 * jobs);
         let (used, spare) = crossbeam_channel::unbounded();
         Self {
@@ -83,7 +83,7 @@ impl<'a> Workers<'a> {
     }
 
     /// Returns what a worker thread waits on; it ends when every [`Workers`] is dropped.
-    pub(super) fn desk(&self) -> Desk<'a> {
+    pub(in crate::convert) fn desk(&self) -> Desk<'a> {
         Desk {
             writer: self.writer,
             waiting: self.waiting.clone(),
@@ -92,7 +92,7 @@ impl<'a> Workers<'a> {
         }
     }
 
-    pub(super) fn begin_layer() -> LayerResults {
+    pub(in crate::convert) fn begin_layer() -> LayerResults {
         let (answer, answers) = crossbeam_channel::unbounded();
         LayerResults {
             answers,
@@ -101,7 +101,7 @@ impl<'a> Workers<'a> {
         }
     }
 
-    pub(super) fn new_batch(&self) -> Batch {
+    pub(in crate::convert) fn new_batch(&self) -> Batch {
         let mut data = self.spare.try_recv().unwrap_or_default();
         data.clear();
         Batch {
@@ -111,14 +111,14 @@ impl<'a> Workers<'a> {
         }
     }
 
-    pub(super) fn submit(&self, batch: Batch, results: &LayerResults) -> Result<()> {
+    pub(in crate::convert) fn submit(&self, batch: Batch, results: &LayerResults) -> Result<()> {
         if batch.contents.is_empty() {
             return Ok(());
         }
         self.send(Job::Batch(batch, results.answer()?))
     }
 
-    pub(super) fn begin_piecemeal(
+    pub(in crate::convert) fn begin_piecemeal(
         &self,
         results: &LayerResults,
         size: u64,
@@ -150,14 +150,14 @@ fn stopped() -> Error {
 }
 
 impl Batch {
-    pub(super) fn is_full_for(&self, more: u64) -> bool {
+    pub(in crate::convert) fn is_full_for(&self, more: u64) -> bool {
         let bytes = self.data.len() as u64 + more;
         self.contents.len() == BATCH_COUNT
             || (!self.contents.is_empty() && bytes > BATCH_BYTES as u64)
     }
 
     /// Ends a content whose bytes were put into `data`.
-    pub(super) fn end_content(&mut self, ordinal: u32, meta: &Meta) {
+    pub(in crate::convert) fn end_content(&mut self, ordinal: u32, meta: &Meta) {
         self.contents
             .push((self.begun..self.data.len(), ordinal, meta.clone()));
         self.begun = self.data.len();
@@ -165,7 +165,7 @@ impl Batch {
 }
 
 impl LayerResults {
-    pub(super) fn next_ordinal(&self) -> u32 {
+    pub(in crate::convert) fn next_ordinal(&self) -> u32 {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
@@ -174,13 +174,13 @@ impl LayerResults {
     }
 
     /// Returns why a worker stopped, if one did.
-    pub(super) fn failure(&self) -> Option<Error> {
+    pub(in crate::convert) fn failure(&self) -> Option<Error> {
         self.answer.borrow_mut().take();
         self.answers.iter().find_map(Result::err)
     }
 
     /// Waits for all contents; they come back in the order of the tar.
-    pub(super) fn collect(&self) -> Result<Vec<ContentRef>> {
+    pub(in crate::convert) fn collect(&self) -> Result<Vec<ContentRef>> {
         // Ours was the last but the jobs' own: the channel ends when they are done.
         self.answer.borrow_mut().take();
         let mut contents: Vec<Option<ContentRef>> = Vec::new();
@@ -200,20 +200,20 @@ impl LayerResults {
 }
 
 /// The sending end of a large content.
-pub(super) struct Piecemeal {
+pub(in crate::convert) struct Piecemeal {
     to: mpsc::SyncSender<PieceOf>,
     left: u64,
 }
 
 impl Piecemeal {
-    pub(super) fn data(&mut self, bytes: &[u8]) -> Result<()> {
+    pub(in crate::convert) fn data(&mut self, bytes: &[u8]) -> Result<()> {
         for piece in bytes.chunks(PIECE_BYTES) {
             self.send(PieceOf::Data(piece.to_vec()), piece.len() as u64)?;
         }
         Ok(())
     }
 
-    pub(super) fn hole(&mut self, len: u64) -> Result<()> {
+    pub(in crate::convert) fn hole(&mut self, len: u64) -> Result<()> {
         if len == 0 {
             Ok(())
         } else {
@@ -232,7 +232,7 @@ impl Piecemeal {
 }
 
 /// A worker's place.
-pub(super) struct Desk<'a> {
+pub(in crate::convert) struct Desk<'a> {
     writer: &'a Writer<'a>,
     waiting: Receiver<Job>,
     used: Sender<Vec<u8>>,
@@ -241,7 +241,7 @@ pub(super) struct Desk<'a> {
 
 impl Desk<'_> {
     /// Works until nobody sends work any more.
-    pub(super) fn work(self) {
+    pub(in crate::convert) fn work(self) {
         for job in &self.waiting {
             // Nobody listening means that the layer has failed already.
             let (done, answer) = match job {

@@ -1,3 +1,5 @@
+//! What a collection promises, one sentence a test.
+
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 

@@ -1,3 +1,5 @@
+//! What a check finds, one sentence a test.
+
 use std::fs;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::Path;
