@@ -114,8 +114,12 @@ pub(super) enum Command {
 
 #[derive(Args, Debug)]
 pub(super) struct Import {
-    /// oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF], a path, or -
-    #[arg(required_unless_present = "layout", value_name = "SRC")]
+    // Not doc comments, here and below: in those the brackets would be links.
+    #[arg(
+        required_unless_present = "layout",
+        value_name = "SRC",
+        help = "oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF], a path, or -"
+    )]
     pub(super) sources: Vec<String>,
     /// An OCI layout whose path contains a colon
     #[arg(long, value_name = "DIR", conflicts_with = "sources")]
@@ -220,8 +224,11 @@ pub(super) enum Link {
 
 #[derive(Args, Debug)]
 pub(super) struct Export {
-    /// The images, then oci:DIR[:REF], oci-archive:FILE[:REF] or a folder
-    #[arg(required = true, value_name = "REF... DST")]
+    #[arg(
+        required = true,
+        value_name = "REF... DST",
+        help = "The images, then oci:DIR[:REF], oci-archive:FILE[:REF] or a folder"
+    )]
     pub(super) references_and_destination: Vec<String>,
     /// Call images there by their full names, not only by their tags
     #[arg(long)]

@@ -68,7 +68,7 @@ pub(in crate::convert) struct LayerResults {
 }
 
 impl<'a> Workers<'a> {
-    /// Makes the channels; threads have to [`Workers::work`] on them.
+    /// Makes the channels; threads have to [`Desk::work`] on them.
     pub(in crate::convert) fn new(writer: &'a Writer<'a>, jobs: usize) -> Self {
         let (to, waiting) = crossbeam_channel::bounded(2 * jobs);
         let (used, spare) = crossbeam_channel::unbounded();

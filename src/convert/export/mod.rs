@@ -1,6 +1,6 @@
 //! Owns giving images back: every blob byte for byte where that can be, made anew and said so where it cannot.
 //!
-//! A plan says what goes out; [`layout`] and [`archive`] put it where it goes, all of it before any name.
+//! A plan says what goes out; `layout`, `archive` and `docker` put it where it goes, all of it before any name.
 
 mod archive;
 mod docker;
