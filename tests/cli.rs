@@ -297,6 +297,42 @@ fn a_lost_or_torn_catalog_is_made_again_with_all_names() {
 }
 
 #[test]
+fn an_object_whose_metadata_came_from_a_collected_layer_outlives_the_catalog() {
+    let place = Place::with_sample();
+    place.ok(&["checkout", "sample:1", &place.text("before")]);
+    // What the file shows is as if the layer that brought its content first had been collected.
+    for object in place.files("objects") {
+        fs::set_permissions(&object, std::os::unix::fs::PermissionsExt::from_mode(0o604)).unwrap();
+    }
+    fs::remove_file(place.path("store/catalog.redb")).unwrap();
+    place.ok(&["fsck"]);
+    place.ok(&["checkout", "sample:1", &place.text("after")]);
+    let setuid = fs::metadata(place.path("after/bin/hello-setuid")).unwrap();
+    assert_eq!(setuid.mode() & 0o7777, 0o4755);
+    // Wrong bytes are noticed all the same.
+    let object = place.files("objects").pop().unwrap();
+    let mut file = fs::OpenOptions::new().append(true).open(object).unwrap();
+    std::io::Write::write_all(&mut file, b"!").unwrap();
+    fs::remove_file(place.path("store/catalog.redb")).unwrap();
+    assert_eq!(place.run(&["fsck"]).status.code(), Some(3));
+}
+
+#[test]
+fn importing_again_brings_back_what_is_missing_or_changed() {
+    let place = Place::with_sample();
+    let objects = place.files("objects");
+    fs::remove_file(&objects[0]).unwrap();
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .open(&objects[1])
+        .unwrap();
+    file.set_len(1).unwrap();
+    assert_eq!(place.run(&["fsck"]).status.code(), Some(3));
+    place.ok(&["import", sample().to_str().unwrap()]);
+    place.ok(&["fsck"]);
+}
+
+#[test]
 fn references_are_names_digests_and_their_beginnings() {
     let place = Place::with_sample();
     let images = place.json(&["images"]);

@@ -47,6 +47,7 @@ pub fn rebuild_if_lost(store: &Store, watch: &dyn Watch) -> Result<Rebuilt> {
             }
         }
     }
+    settle(store, &mut givens)?;
     let recipe = |layer: &DiffId| store.recipe(layer);
     let mut merger = Merger::new(&recipe, None, HashMap::new());
     let images = reach
@@ -116,6 +117,21 @@ pub(super) fn adopt(
         Some(before) if fits(before) || !fits(&wanted) => {}
         _ => {
             givens.insert(id, wanted);
+        }
+    }
+    Ok(())
+}
+
+/// Takes objects that show metadata of no layer that is left for what they show, where their bytes are right.
+///
+/// Such an object got its metadata from a layer that was collected since. Whatever it shows, it is handed out only
+/// where exactly that is wanted; one whose bytes are wrong keeps its difference, and is noticed by it.
+pub(super) fn settle(store: &Store, givens: &mut BTreeMap<ContentId, Given>) -> Result<()> {
+    for (id, given) in givens {
+        if !store.object_changes(id, given)?.is_empty()
+            && let Some(shown) = store.object_as_it_is(id)?
+        {
+            *given = shown;
         }
     }
     Ok(())

@@ -282,4 +282,33 @@ impl Store {
             None => vec!["existence"],
         })
     }
+
+    /// Returns what an object's file shows now, where its bytes are right; `None` where they are not, or not there.
+    pub fn object_as_it_is(&self, id: &ContentId) -> Result<Option<Given>> {
+        if self.stat_object(id)?.is_none() {
+            return Ok(None);
+        }
+        let mut file = self.open_object(id)?;
+        let mut hasher = ContentHasher::default();
+        io::copy(&mut file, &mut Hashing(&mut hasher)).context("read the object", id)?;
+        let Some(stat) = self.stat_object(id)?.filter(|_| hasher.finish() == *id) else {
+            return Ok(None);
+        };
+        let Stat {
+            size,
+            mode,
+            uid,
+            gid,
+            mtime,
+        } = Stat::seen(&stat);
+        let xattrs = inodes::read_xattrs(&file).context("read the attributes of the object", id)?;
+        let meta = Meta {
+            mode,
+            uid,
+            gid,
+            mtime,
+            xattrs,
+        };
+        Ok(Some(Given::new(id, size, &meta)))
+    }
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::gather::{Gathered, GatheredImage, Gatherer};
 use super::merge::{Merger, Parsed};
-use super::rebuild::adopt;
+use super::rebuild::{adopt, settle};
 use super::source::Source;
 use crate::digest::{ContentId, DiffId, Digest};
 use crate::entry::{Action, Payload};
@@ -172,6 +172,7 @@ fn adopt_orphans(
             }
         }
     }
+    settle(writer.store(), &mut adopted)?;
     Ok(adopted)
 }
 
