@@ -132,6 +132,15 @@ impl<R: BufRead> Members<'_, R> {
     /// Begins the next member, or ends at the end of the input.
     fn begin(&mut self, mut from: R) -> io::Result<()> {
         let head = from.fill_buf()?;
+        let more = matches!(
+            (head.first(), self.codec),
+            (None | Some(0), _)
+                | (Some(0x1f), Codec::Gzip)
+                | (Some(0x28 | 0x50..=0x5f), Codec::Zstd)
+        );
+        if !more {
+            return Err(after_the_end());
+        }
         self.state = match (head.first(), self.codec) {
             (None, _) => State::Done,
             (Some(0), _) => {
@@ -174,6 +183,10 @@ impl<R: BufRead> Read for Members<'_, R> {
     }
 }
 
+fn after_the_end() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "other bytes follow it")
+}
+
 fn skip_zeros(from: &mut impl BufRead) -> io::Result<()> {
     loop {
         let rest = from.fill_buf()?;
@@ -181,10 +194,7 @@ fn skip_zeros(from: &mut impl BufRead) -> io::Result<()> {
             return Ok(());
         }
         if rest.iter().any(|b| *b != 0) {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "bytes after the compressed stream",
-            ));
+            return Err(after_the_end());
         }
         let len = rest.len();
         from.consume(len);

@@ -333,6 +333,52 @@ fn importing_again_brings_back_what_is_missing_or_changed() {
 }
 
 #[test]
+fn checkouts_side_by_side_do_not_disturb_each_other() {
+    let place = Place::with_sample();
+    let names = ["sample:1", "sample:2", "sample:zstd", "sample:plain"];
+    std::thread::scope(|scope| {
+        for round in 0..24 {
+            let (place, name) = (&place, names[round % names.len()]);
+            scope
+                .spawn(move || place.ok(&["checkout", name, &place.text(&format!("tree{round}"))]));
+        }
+    });
+    place.ok(&["fsck"]);
+}
+
+#[test]
+fn imports_side_by_side_record_what_is_in_place() {
+    let place = Place::new();
+    place.ok(&["init"]);
+    std::thread::scope(|scope| {
+        for tag in ["1", "2", "zstd", "plain", "multi", "1", "2"] {
+            let place = &place;
+            scope
+                .spawn(move || place.ok(&["import", &format!("oci:{}:{tag}", sample().display())]));
+        }
+    });
+    place.ok(&["fsck"]);
+    for tag in ["1", "2", "zstd", "plain"] {
+        place.ok(&["checkout", &format!("sample:{tag}"), &place.text(tag)]);
+    }
+}
+
+#[test]
+fn a_platform_that_an_image_is_not_for_is_refused() {
+    let place = Place::with_sample();
+    let (code, line) = place.fails(&["checkout", "--platform", "linux/arm64", "sample:1", "x"]);
+    assert_eq!(code, 2, "{line}");
+    assert!(line.contains("only for linux/amd64"), "{line}");
+    place.ok(&[
+        "checkout",
+        "--platform",
+        "linux/arm64",
+        "sample:multi",
+        &place.text("arm"),
+    ]);
+}
+
+#[test]
 fn references_are_names_digests_and_their_beginnings() {
     let place = Place::with_sample();
     let images = place.json(&["images"]);

@@ -10,13 +10,11 @@ use super::session::Session;
 use crate::error::{Error, Result};
 use crate::path::TreePath;
 use crate::rootfs::{LinkMode, Options, Report, checkout};
-use crate::store::find::host_platform;
 
 pub(super) fn run(session: &Session, args: &Checkout) -> Result<()> {
     let store = session.open()?;
     let writer = store.write()?;
-    let platform = args.platform.clone().unwrap_or_else(host_platform);
-    let found = store.find_image(&args.reference, &platform)?;
+    let found = store.find_image(&args.reference, args.platform.as_deref())?;
     let image = store.image(&found)?;
     session.watch().begin("checking out", None);
     let report = checkout(

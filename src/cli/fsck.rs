@@ -36,7 +36,7 @@ pub(super) fn run(session: &Session) -> Result<ExitCode> {
     if !sound {
         session.note(
             "ocistore: damage found, nothing was changed; importing the named images again brings back what is \
-             missing or changed; remove a file whose bytes are wrong first",
+             missing or changed; remove a file whose bytes or attributes are wrong first",
         );
     }
     Ok(if sound {

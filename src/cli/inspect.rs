@@ -10,7 +10,6 @@ use super::session::Session;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::store::Store;
-use crate::store::find::host_platform;
 use crate::store::reach::Reach;
 use crate::wire::{self, Descriptor, Document, Manifest, Media};
 
@@ -19,15 +18,14 @@ pub(super) fn run(session: &Session, args: &Inspect) -> Result<()> {
     let _reading = store.read()?;
     let platform = args.platform.clone();
     let found = match &platform {
-        Some(platform) => store.find_image(&args.reference, platform)?,
+        Some(platform) => store.find_image(&args.reference, Some(platform))?,
         None => store.find(&args.reference)?,
     };
     if args.raw {
         return output::print_bytes(&store.document(&found.digest)?);
     }
     if args.config {
-        let platform = platform.unwrap_or_else(host_platform);
-        return print_config(&store, &args.reference, &platform);
+        return print_config(&store, &args.reference, platform.as_deref());
     }
     let bytes = store.document(&found.digest)?;
     let (text, json) = match Document::parse(&bytes, &found.media_type) {
@@ -43,7 +41,7 @@ pub(super) fn run(session: &Session, args: &Inspect) -> Result<()> {
     .print(session)
 }
 
-fn print_config(store: &Store, reference: &str, platform: &str) -> Result<()> {
+fn print_config(store: &Store, reference: &str, platform: Option<&str>) -> Result<()> {
     let found = store.find_image(reference, platform)?;
     match Document::parse(&store.document(&found.digest)?, &found.media_type) {
         Ok(Document::Manifest(manifest)) => {

@@ -393,7 +393,7 @@ fn not_there(roots: &[Root], wanted: &str, what: &str) -> Error {
     Error::missing(
         "find",
         format!("'{wanted}' in {what}"),
-        format!("there is {there}"),
+        format!("it has {there}"),
     )
 }
 

@@ -140,7 +140,10 @@ impl Maker<'_> {
     ) -> Result<()> {
         let Place { at, name, leaf } = place;
         let folder = self.writer.store().folder().as_fd();
-        match host::link((folder, from.as_os_str().as_bytes()), (at, name)) {
+        let link = || host::link((folder, from.as_os_str().as_bytes()), (at, name));
+        // A file that is just being replaced by a fresh one can be gone for the moment of one look.
+        let linked = link().or_else(|e| if e == Errno::NOENT { link() } else { Err(e) });
+        match linked {
             Ok(()) => {}
             Err(Errno::MLINK) => {
                 tally.full.push(leaf);

@@ -1,6 +1,7 @@
 //! Owns finding what a person's reference means, down to one image of one platform.
 
 use super::Store;
+use super::catalog::View;
 use super::reach::Reach;
 use crate::error::{Error, Result};
 use crate::image::Image;
@@ -26,13 +27,26 @@ impl Store {
         names.resolve(text, &documents)
     }
 
-    /// Finds the one image that `text` means on `platform` (`os/architecture[/variant]`).
-    pub fn find_image(&self, text: &str, platform: &str) -> Result<Descriptor> {
-        let mut at = self.find(text)?;
-        for _ in 0..=super::reach::DEPTH_MAX {
-            if at.media() != Media::Index {
-                return Ok(at);
-            }
+    /// Finds the one image that `text` means on `platform` (`os/architecture[/variant]`), or on this machine's.
+    pub fn find_image(&self, text: &str, platform: Option<&str>) -> Result<Descriptor> {
+        let at = self.find(text)?;
+        let mut there = Vec::new();
+        self.view(|view| self.images_of(view, &at, &mut there, 0))?;
+        if at.media() != Media::Index && (platform.is_none() || there.is_empty()) {
+            return Ok(at);
+        }
+        pick(text, &there, platform.unwrap_or(&host_platform()))
+    }
+
+    /// Collects the images below a descriptor, in order, each with its platform.
+    fn images_of(
+        &self,
+        view: &View,
+        at: &Descriptor,
+        found: &mut Vec<(Descriptor, String)>,
+        depth: usize,
+    ) -> Result<()> {
+        if at.media() == Media::Index && depth <= super::reach::DEPTH_MAX {
             let bytes = self.document(&at.digest)?;
             let Ok(Document::Index(children)) = Document::parse(&bytes, &at.media_type) else {
                 return Err(Error::damaged(
@@ -41,9 +55,15 @@ impl Store {
                     "it is malformed",
                 ));
             };
-            at = pick(text, children, platform)?;
+            return children
+                .iter()
+                .try_for_each(|c| self.images_of(view, c, found, depth + 1));
         }
-        Err(Error::damaged("follow", text, "indexes nest too deep"))
+        if let Some(image) = view.image(&at.digest)? {
+            // What an index says of an image goes before what its config says.
+            found.push((at.clone(), at.platform.clone().unwrap_or(image.platform)));
+        }
+        Ok(())
     }
 
     /// Returns the record of an image whose manifest is `descriptor`.
@@ -73,32 +93,28 @@ pub fn host_platform() -> String {
     format!("linux/{arch}")
 }
 
-/// Picks the child for a platform; attestations and other companions have none that anybody asks for.
-fn pick(text: &str, children: Vec<Descriptor>, platform: &str) -> Result<Descriptor> {
-    let has = |child: &Descriptor, exact: bool| match &child.platform {
-        Some(own) if exact => own == platform,
-        Some(own) => own
-            .strip_prefix(platform)
-            .is_some_and(|rest| rest.starts_with('/')),
-        None => false,
+/// Picks the image for a platform: the very one, else one of any variant of it.
+fn pick(text: &str, images: &[(Descriptor, String)], platform: &str) -> Result<Descriptor> {
+    let exact = |own: &str| own == platform;
+    let variant = |own: &str| {
+        own.strip_prefix(platform)
+            .is_some_and(|rest| rest.starts_with('/'))
     };
-    let mut usable: Vec<Descriptor> = children
-        .into_iter()
-        .filter(|c| c.platform.as_deref() != Some("unknown/unknown"))
-        .collect();
-    let found = [true, false]
-        .into_iter()
-        .find_map(|exact| usable.iter().position(|c| has(c, exact)));
-    let only = (usable.len() == 1 && usable[0].platform.is_none()).then_some(0);
-    match found.or(only) {
-        Some(at) => Ok(usable.swap_remove(at)),
-        None => {
-            let there: Vec<String> = usable.into_iter().filter_map(|c| c.platform).collect();
-            let why = format!(
-                "it has no image for {platform}, only for {}",
-                there.join(", ")
-            );
-            Err(Error::missing("find", text, why).hint("pick one with --platform"))
-        }
+    let at = images
+        .iter()
+        .position(|(_, own)| exact(own))
+        .or_else(|| images.iter().position(|(_, own)| variant(own)));
+    if let Some(at) = at {
+        return Ok(images[at].0.clone());
     }
+    let there: Vec<&str> = images.iter().map(|(_, own)| own.as_str()).collect();
+    let only = match there.is_empty() {
+        true => "it has no image with a root filesystem".to_owned(),
+        false => format!(
+            "it has no image for {platform}, only for {}",
+            there.join(", ")
+        ),
+    };
+    Err(Error::missing("find", text, only)
+        .hint("`--platform` picks one, `ocistore inspect` shows what is there"))
 }

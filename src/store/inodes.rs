@@ -149,10 +149,27 @@ impl Stat {
         note(*size != wanted.size, "size");
         note(*mode != wanted.mode, "mode");
         note(*uid != wanted.uid || *gid != wanted.gid, "owner");
-        // Some file systems cannot hold other times: what they show then is no sign of a change.
-        let holds = (i64::from(i32::MIN)..=i64::from(i32::MAX)).contains(&wanted.mtime.secs);
-        note(holds && *mtime != wanted.mtime, "mtime");
+        note(
+            *mtime != wanted.mtime && !is_clamped(*mtime, wanted.mtime),
+            "mtime",
+        );
         found
+    }
+}
+
+/// Tells whether `seen` is what a file system makes of a time it cannot hold: the last one it can.
+fn is_clamped(seen: Mtime, wanted: Mtime) -> bool {
+    // ext4 with small inodes and xfs without bigtime; ext4 with large inodes; xfs with bigtime.
+    const FIRST: i64 = i32::MIN as i64;
+    const LASTS: [i64; 4] = [
+        i32::MAX as i64,
+        u32::MAX as i64,
+        15_032_385_535,
+        16_299_260_424,
+    ];
+    match wanted.secs < seen.secs {
+        true => seen.secs == FIRST || seen.secs == 0 && wanted.secs < 0,
+        false => LASTS.contains(&seen.secs) && wanted.secs > seen.secs,
     }
 }
 
@@ -327,6 +344,32 @@ mod tests {
         };
         let given = Given::new(&ContentId::of(b"x"), 1, &meta);
         assert_eq!(Given::decode(&given.encode()).unwrap(), given);
+    }
+
+    #[test]
+    fn a_time_that_the_host_cannot_hold_is_no_change_but_another_one_is() {
+        let at = |secs| {
+            Stat::wanted(
+                1,
+                &Meta {
+                    mtime: Mtime { secs, nanos: 0 },
+                    ..Meta::default()
+                },
+            )
+        };
+        assert!(
+            at(i64::from(i32::MAX))
+                .differences(&at(5_000_000_000))
+                .is_empty()
+        );
+        assert!(
+            at(i64::from(i32::MIN))
+                .differences(&at(-3_000_000_000))
+                .is_empty()
+        );
+        assert_eq!(at(1_700_000_000).differences(&at(5_000_000_000)), ["mtime"]);
+        assert_eq!(at(5_000_000_001).differences(&at(5_000_000_000)), ["mtime"]);
+        assert_eq!(at(1).differences(&at(-3_000_000_000)), ["mtime"]);
     }
 
     #[test]

@@ -305,7 +305,7 @@ impl Store {
         self.stat_file(&paths::inode(id))
     }
 
-    fn stat_file(&self, below: &Path) -> Result<Option<Statx>> {
+    pub(crate) fn stat_file(&self, below: &Path) -> Result<Option<Statx>> {
         match rustix::fs::statx(
             &self.folder,
             below,

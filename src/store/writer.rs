@@ -8,7 +8,7 @@ use std::sync::Mutex;
 
 use rayon::prelude::*;
 
-use super::inodes::{Given, Owners};
+use super::inodes::{Given, Owners, Stat};
 use super::locks::{self, Lock, Wait};
 use super::{Store, durable, paths};
 use crate::digest::{ContentId, DiffId, Digest, DigestHasher, InodeId};
@@ -55,6 +55,9 @@ pub struct Published {
     /// New layers.
     pub recipes: u64,
 }
+
+/// From this many links on a file is replaced by a fresh one where that is wanted: half of what any file system takes.
+const MANY_LINKS: u32 = 32_000;
 
 /// Tells a session's lock file from what it guards.
 const LOCK: &str = "lock";
@@ -177,65 +180,101 @@ impl<'s> Writer<'s> {
         let Staged {
             seen: _,
             objects,
-            suspects: _,
+            suspects,
             large: _,
             inodes,
             blobs,
             recipes,
         } = staged;
-        let mut contents: Vec<(PathBuf, PathBuf)> =
-            Vec::with_capacity(objects.len() + inodes.len());
-        contents.extend(
-            objects
-                .keys()
-                .map(|id| (self.staged_object(id), self.store.path(paths::object(id)))),
-        );
-        contents.extend(
-            inodes
-                .iter()
-                .map(|id| (self.staged_inode(id), self.store.path(paths::inode(id)))),
-        );
-        let recipe = |d| (self.staged_recipe(d), self.store.path(paths::recipe(d)));
-        let recipe_moves: Vec<_> = recipes.iter().map(recipe).collect();
-        let blob_moves: Vec<_> = blobs
-            .iter()
-            .map(|d| (self.staged_blob(d), self.store.path(paths::blob(d))))
-            .collect();
-        let published = Published {
-            blobs: blobs.len() as u64,
-            recipes: recipes.len() as u64,
-            objects,
-        };
-        // From the bottom up: whoever finds a recipe takes its contents as there, after a crash in between too.
-        let steps: Vec<_> = [contents, recipe_moves, blob_moves]
-            .into_iter()
-            .filter(|m| !m.is_empty())
-            .collect();
-        if !steps.is_empty() {
+        if objects.len() + inodes.len() + blobs.len() + recipes.len() > 0 {
             durable::sync_all(&self.folder)?;
         }
-        for moves in steps {
-            moves
-                .par_iter()
-                .try_for_each(|(from, to)| place(from, to))?;
-            self.sync_folders(&moves)?;
+        // From the bottom up: whoever finds a recipe takes its contents as there, after a crash in between too.
+        let objects: HashMap<ContentId, Given> = objects
+            .into_par_iter()
+            .map(|(id, given)| Ok((id, self.place_object(&id, given, &suspects)?)))
+            .collect::<Result<_>>()?;
+        inodes.par_iter().try_for_each(|id| self.place_inode(id))?;
+        let object_places = objects.keys().map(paths::object);
+        self.sync_folders(object_places.chain(inodes.iter().map(paths::inode)))?;
+        for layer in &recipes {
+            place(
+                &self.staged_recipe(layer),
+                &self.store.path(paths::recipe(layer)),
+            )?;
         }
-        Ok(published)
+        self.sync_folders(recipes.iter().map(paths::recipe))?;
+        for digest in &blobs {
+            place(
+                &self.staged_blob(digest),
+                &self.store.path(paths::blob(digest)),
+            )?;
+        }
+        self.sync_folders(blobs.iter().map(paths::blob))?;
+        Ok(Published {
+            objects,
+            blobs: blobs.len() as u64,
+            recipes: recipes.len() as u64,
+        })
     }
 
-    fn sync_folders(&self, moves: &[(PathBuf, PathBuf)]) -> Result<()> {
+    /// Puts an object in place; returns what the file that is in place was given.
+    ///
+    /// Another writer may have been faster, with other metadata: its file stays, since it may be recorded and linked
+    /// already. Only one that is known to be wrong, or that is full of links, is replaced.
+    fn place_object(
+        &self,
+        id: &ContentId,
+        given: Given,
+        suspects: &HashSet<ContentId>,
+    ) -> Result<Given> {
+        let (from, to) = (self.staged_object(id), self.store.path(paths::object(id)));
+        if durable::rename_new(&from, &to)? {
+            return Ok(given);
+        }
+        let there = self.store.stat_object(id)?;
+        let full = there.is_some_and(|stat| stat.stx_nlink >= MANY_LINKS);
+        let kept = match full || suspects.contains(id) {
+            true => None,
+            false => self.store.object_as_it_is(id)?,
+        };
+        match kept {
+            Some(kept) => durable::remove(&from).map(|()| kept),
+            None => durable::rename(&from, &to).map(|()| given),
+        }
+    }
+
+    /// Puts an inode in place. One that is there has the same content and metadata by its name: it stays, since
+    /// others may be about to link it, unless it was changed or is full of links.
+    fn place_inode(&self, id: &InodeId) -> Result<()> {
+        let (from, to) = (self.staged_inode(id), self.store.path(paths::inode(id)));
+        if durable::rename_new(&from, &to)? {
+            return Ok(());
+        }
+        let ours = self.store.stat_file(&from)?.map(|stat| Stat::seen(&stat));
+        let there = self.store.stat_inode(id)?;
+        match there {
+            Some(stat) if stat.stx_nlink < MANY_LINKS && ours == Some(Stat::seen(&stat)) => {
+                durable::remove(&from)
+            }
+            _ => durable::rename(&from, &to),
+        }
+    }
+
+    /// Makes the names of files at these places durable, and those of the folders they are in.
+    fn sync_folders(&self, places: impl Iterator<Item = PathBuf>) -> Result<()> {
         let mut folders: HashSet<PathBuf> = HashSet::new();
-        for (_, to) in moves {
-            let parents = to
-                .ancestors()
-                .skip(1)
-                .take_while(|folder| *folder != self.store.root());
-            folders.extend(parents.map(std::path::Path::to_owned));
+        for place in places {
+            folders.extend(
+                place
+                    .ancestors()
+                    .skip(1)
+                    .map(|folder| self.store.path(folder)),
+            );
         }
         folders
             .par_iter()
-            .try_for_each(|folder| durable::sync_folder(folder))?;
-        durable::sync_folder(self.store.root())
+            .try_for_each(|folder| durable::sync_folder(folder))
     }
 
     pub(super) fn staged_object(&self, id: &ContentId) -> PathBuf {

@@ -105,13 +105,14 @@ impl<'a> Work<'a> {
             let givens = view.givens()?;
             let mut found = Suspects::None;
             for content in contents {
-                let changed = match givens.get(&content.id)? {
-                    Some(given) => !store.object_changes(&content.id, &given)?.is_empty(),
-                    None => true,
-                };
-                if changed {
-                    self.writer.suspect(content.id);
-                    found = Suspects::Some;
+                match givens.get(&content.id)? {
+                    // Another import may be about to record it: it is read again, not replaced.
+                    None => found = Suspects::Some,
+                    Some(given) if store.object_changes(&content.id, &given)?.is_empty() => {}
+                    Some(_) => {
+                        self.writer.suspect(content.id);
+                        found = Suspects::Some;
+                    }
                 }
             }
             Ok(found)
