@@ -474,7 +474,7 @@ mod tests {
         put(&root.join("oci-layout"), wire::LAYOUT_FILE);
         put(
             &root.join("index.json"),
-            &index(&[(&digests[0], "12"), (&digests[1], "docker.io/x:13")]),
+            &index(&[(&digests[0], "12"), (&digests[1], "registry.example/x:13")]),
         );
         (dir, root, digests)
     }
@@ -501,7 +501,7 @@ mod tests {
             .iter()
             .map(|r| r.name_hint.as_deref().unwrap())
             .collect();
-        assert_eq!(hints, ["12", "docker.io/x:13"]);
+        assert_eq!(hints, ["12", "registry.example/x:13"]);
         assert_eq!(bytes_of(&source, &digests[1]), b"other");
         assert!(
             source
@@ -526,7 +526,7 @@ mod tests {
         for (text, digest) in [
             (format!("oci:{root}:12"), digests[0]),
             (format!("oci:{root}:debian:12"), digests[0]),
-            (format!("{root}:docker.io/x:13"), digests[1]),
+            (format!("{root}:registry.example/x:13"), digests[1]),
             (format!("oci:{root}@{}", digests[1]), digests[1]),
         ] {
             let source = open(&text).unwrap();
@@ -535,7 +535,7 @@ mod tests {
         }
         let error = open(&format!("oci:{root}:14")).unwrap_err();
         assert_eq!(error.exit_code(), 2);
-        assert!(error.to_string().contains("12, docker.io/x:13"), "{error}");
+        assert!(error.to_string().contains("12, registry.example/x:13"), "{error}");
     }
 
     #[test]
@@ -659,13 +659,13 @@ mod tests {
     #[test]
     fn the_full_name_in_an_archive_goes_before_its_tag() {
         let dir = tempfile::tempdir().unwrap();
-        let (bytes, _) = oci_archive(&format!(r#""{FULL_NAME}":"docker.io/library/debian:12","#));
+        let (bytes, _) = oci_archive(&format!(r#""{FULL_NAME}":"registry.example/library/debian:12","#));
         put(&dir.path().join("x.tar"), &bytes);
-        for pick in ["", ":12", ":docker.io/library/debian:12"] {
+        for pick in ["", ":12", ":registry.example/library/debian:12"] {
             let source = open(&format!("{}/x.tar{pick}", dir.path().display())).unwrap();
             assert_eq!(
                 source.roots()[0].name_hint.as_deref(),
-                Some("docker.io/library/debian:12")
+                Some("registry.example/library/debian:12")
             );
         }
     }
