@@ -271,7 +271,10 @@ mod tests {
         for (text, full) in [
             ("debian", "debian:latest"),
             ("debian:12", "debian:12"),
-            ("registry.example/library/debian:12", "registry.example/library/debian:12"),
+            (
+                "registry.example/library/debian:12",
+                "registry.example/library/debian:12",
+            ),
             ("localhost:5000/a/b", "localhost:5000/a/b:latest"),
         ] {
             assert_eq!(ImageName::parse(text).unwrap().to_string(), full);

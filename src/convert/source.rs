@@ -535,7 +535,10 @@ mod tests {
         }
         let error = open(&format!("oci:{root}:14")).unwrap_err();
         assert_eq!(error.exit_code(), 2);
-        assert!(error.to_string().contains("12, registry.example/x:13"), "{error}");
+        assert!(
+            error.to_string().contains("12, registry.example/x:13"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -659,7 +662,9 @@ mod tests {
     #[test]
     fn the_full_name_in_an_archive_goes_before_its_tag() {
         let dir = tempfile::tempdir().unwrap();
-        let (bytes, _) = oci_archive(&format!(r#""{FULL_NAME}":"registry.example/library/debian:12","#));
+        let (bytes, _) = oci_archive(&format!(
+            r#""{FULL_NAME}":"registry.example/library/debian:12","#
+        ));
         put(&dir.path().join("x.tar"), &bytes);
         for pick in ["", ":12", ":registry.example/library/debian:12"] {
             let source = open(&format!("{}/x.tar{pick}", dir.path().display())).unwrap();
