@@ -364,6 +364,34 @@ fn imports_side_by_side_record_what_is_in_place() {
 }
 
 #[test]
+fn an_image_below_nested_indexes_is_found_by_its_own_platform() {
+    let place = Place::new();
+    let layout = place.path("layout");
+    copy_folder(&sample(), &layout);
+    let index: Value =
+        serde_json::from_slice(&fs::read(layout.join("index.json")).unwrap()).unwrap();
+    let mut image = index["manifests"][0].clone();
+    image.as_object_mut().unwrap().remove("annotations");
+    let media_type = "application/vnd.oci.image.index.v1+json";
+    let put = |name: &str, child: &Value| {
+        let text = serde_json::json!({"schemaVersion": 2, "manifests": [child]}).to_string();
+        let digest = ocistore::digest::Digest::sha256(text.as_bytes());
+        let to = if name.is_empty() {
+            layout.join("blobs/sha256").join(digest.hex())
+        } else {
+            layout.join(name)
+        };
+        fs::write(to, &text).unwrap();
+        serde_json::json!({"mediaType": media_type, "digest": digest.to_string(), "size": text.len()})
+    };
+    let outer = put("", &put("", &image));
+    put("index.json", &outer);
+    place.ok(&["import", layout.to_str().unwrap()]);
+    place.ok(&["checkout", "layout", &place.text("tree")]);
+    assert!(place.path("tree/bin/hello").is_file());
+}
+
+#[test]
 fn a_platform_that_an_image_is_not_for_is_refused() {
     let place = Place::with_sample();
     let (code, line) = place.fails(&["checkout", "--platform", "linux/arm64", "sample:1", "x"]);
