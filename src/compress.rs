@@ -14,6 +14,16 @@ pub enum Compression {
     Zstd,
 }
 
+/// What to make of bytes that are not compressed as their media type says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Mislabelled {
+    /// They are malformed: two readers would see two layers.
+    #[default]
+    Refuse,
+    /// The bytes decide, with a warning.
+    BytesDecide,
+}
+
 /// The largest zstd window taken, as a power of two: 128 MiB.
 const ZSTD_WINDOW_LOG: u32 = 27;
 

@@ -1,8 +1,10 @@
-//! Owns the limits on input: what one layer may ask for.
+//! Owns the limits on input: what documents and layers may ask for.
 
-/// How much one layer may ask for before it is refused.
+/// How much a source may ask for before it is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
+    /// Bytes of one document: a manifest, an index, a config; at most [`crate::wire::DOCUMENT_MAX`].
+    pub document_bytes: u64,
     /// Entries in a layer.
     pub entries: u64,
     /// Bytes of a layer's tar, and of all its files with their holes filled in.
@@ -17,9 +19,23 @@ pub struct Limits {
     pub free_bytes: u64,
 }
 
+impl Limits {
+    /// No limits, for what was within them when it was taken in.
+    pub(crate) const NONE: Self = Self {
+        document_bytes: u64::MAX,
+        entries: u64::MAX,
+        layer_bytes: u64::MAX,
+        extension_bytes: u64::MAX,
+        sparse_pieces: u64::MAX,
+        expansion: u64::MAX,
+        free_bytes: u64::MAX,
+    };
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            document_bytes: 4 << 20,
             entries: 4 << 20,
             layer_bytes: 64 << 30,
             extension_bytes: 1 << 20,

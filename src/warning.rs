@@ -22,6 +22,8 @@ pub enum Warning {
     MissingPadding,
     /// Two forms of one extended attribute differ.
     XattrConflict,
+    /// A layer's bytes are compressed otherwise than its media type says.
+    CompressionDiffers,
     /// A name in a layout is no valid reference.
     InvalidName,
     /// A layout holds no image.
@@ -40,6 +42,7 @@ impl Warning {
             Self::TrailingSlash => "trailing-slash",
             Self::MissingPadding => "missing-padding",
             Self::XattrConflict => "xattr-conflict",
+            Self::CompressionDiffers => "compression-differs",
             Self::InvalidName => "invalid-name",
             Self::NoImages => "no-images",
         }
@@ -63,6 +66,9 @@ impl Warning {
             Self::MissingPadding => "the last entry's padding is missing",
             Self::XattrConflict => {
                 "two forms of one extended attribute differ; the SCHILY one counts"
+            }
+            Self::CompressionDiffers => {
+                "a layer is compressed otherwise than its media type says; its bytes count"
             }
             Self::InvalidName => "a name is no valid reference; the image is named by its digest",
             Self::NoImages => "there is no image in it",

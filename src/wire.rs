@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::compress::Compression;
 use crate::digest::{DiffId, Digest};
+use crate::error::Error;
 
 /// The annotation that names an image in a layout (image-spec annotations.md).
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -25,16 +26,45 @@ pub const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 /// The media type of a plain OCI layer.
 pub const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 
-/// The largest document read, in bytes.
-pub const DOCUMENT_MAX: u64 = 4 << 20;
+/// The largest document read at all, in bytes; an import takes less, as its limits say.
+pub const DOCUMENT_MAX: u64 = 64 << 20;
 
 /// Why a document is not one.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct WireError(pub String);
+pub enum WireError {
+    /// It is malformed.
+    #[error("{0}")]
+    Malformed(String),
+    /// Bytes that it carries are not what their digest or size names.
+    #[error("{0}")]
+    Mismatch(String),
+}
+
+impl WireError {
+    /// Returns it as the error of an `act` on `object`.
+    pub fn into_error(self, act: &'static str, object: impl fmt::Display) -> Error {
+        match self {
+            Self::Malformed(why) => Error::malformed(act, object, why),
+            Self::Mismatch(why) => Error::damaged(act, object, why),
+        }
+    }
+
+    /// Says in which document it was.
+    #[must_use]
+    pub fn within(self, document: &str) -> Self {
+        match self {
+            Self::Malformed(why) => Self::Malformed(format!("{document}: {why}")),
+            Self::Mismatch(why) => Self::Mismatch(format!("{document}: {why}")),
+        }
+    }
+}
 
 fn refuse<T>(why: impl Into<String>) -> Result<T, WireError> {
-    Err(WireError(why.into()))
+    Err(WireError::Malformed(why.into()))
+}
+
+fn malformed(why: impl fmt::Display) -> WireError {
+    WireError::Malformed(why.to_string())
 }
 
 /// What a media type says of a blob.
@@ -119,9 +149,9 @@ impl Descriptor {
             .get("digest")
             .and_then(Value::as_str)
             .unwrap_or_default();
-        let digest = Digest::parse(digest).map_err(|e| WireError(e.to_string()))?;
+        let digest = Digest::parse(digest).map_err(malformed)?;
         let typed: oci_spec::image::Descriptor = serde_json::from_value(value.clone())
-            .map_err(|e| WireError(format!("malformed descriptor of {digest}: {e}")))?;
+            .map_err(|e| malformed(format!("malformed descriptor of {digest}: {e}")))?;
         let data = match typed.data() {
             None => None,
             Some(text) => Some(decode_data(text, &digest, typed.size())?),
@@ -133,6 +163,22 @@ impl Descriptor {
             data,
             platform: typed.platform().as_ref().map(platform_text),
             raw: raw.clone(),
+        })
+    }
+
+    /// Reads what a descriptor in an unknown document points to, and nothing else of it: descriptors may be nested
+    /// in descriptors, and each keeping all that is in it would multiply the document.
+    fn bare(map: &Map<String, Value>) -> Option<Self> {
+        let media_type = map.get("mediaType")?.as_str()?;
+        let digest = Digest::parse(map.get("digest")?.as_str()?).ok()?;
+        let size = map.get("size")?.as_u64()?;
+        let data = map.get("data").and_then(Value::as_str);
+        Some(Self {
+            data: data
+                .map(|text| decode_data(text, &digest, size))
+                .transpose()
+                .ok()?,
+            ..Self::new(media_type, digest, size)
         })
     }
 
@@ -196,11 +242,11 @@ fn platform_text(platform: &oci_spec::image::Platform) -> String {
 
 fn decode_data(text: &str, digest: &Digest, size: u64) -> Result<Vec<u8>, WireError> {
     let data = crate::base64::decode_padded(text.as_bytes())
-        .map_err(|e| WireError(format!("the data of {digest} is not base64: {e}")))?;
+        .map_err(|e| malformed(format!("the data of {digest} is not base64: {e}")))?;
     if data.len() as u64 != size || !digest.matches(&data) {
-        return refuse(format!(
+        return Err(WireError::Mismatch(format!(
             "the data of {digest} is not what its digest and size name"
-        ));
+        )));
     }
     Ok(data)
 }
@@ -331,13 +377,7 @@ fn collect_descriptors(value: &Value, found: &mut Vec<Descriptor>) {
     match value {
         Value::Array(items) => items.iter().for_each(|v| collect_descriptors(v, found)),
         Value::Object(map) => {
-            if ["mediaType", "digest", "size"]
-                .iter()
-                .all(|key| map.contains_key(*key))
-                && let Ok(descriptor) = Descriptor::from_value(value)
-            {
-                found.push(descriptor);
-            }
+            found.extend(Descriptor::bare(map));
             map.values().for_each(|v| collect_descriptors(v, found));
         }
         _ => {}
@@ -360,7 +400,7 @@ impl Config {
     pub fn parse(bytes: &[u8]) -> Result<Self, WireError> {
         let value = strict_json(bytes)?;
         let typed: oci_spec::image::ImageConfiguration = serde_json::from_value(value)
-            .map_err(|e| WireError(format!("malformed image config: {e}")))?;
+            .map_err(|e| malformed(format!("malformed image config: {e}")))?;
         let variant = typed
             .variant()
             .as_ref()
@@ -369,11 +409,7 @@ impl Config {
         let diff_ids = typed.rootfs().diff_ids().iter();
         Ok(Self {
             diff_ids: diff_ids
-                .map(|d| {
-                    Digest::parse(d)
-                        .map(DiffId)
-                        .map_err(|e| WireError(e.to_string()))
-                })
+                .map(|d| Digest::parse(d).map(DiffId).map_err(malformed))
                 .collect::<Result<_, _>>()?,
             platform: format!("{}/{}{variant}", typed.os(), typed.architecture()),
             created: typed.created().clone().unwrap_or_default(),
@@ -514,6 +550,18 @@ mod tests {
     }
 
     #[test]
+    fn descriptors_nested_in_descriptors_do_not_multiply_what_is_in_them() {
+        let digest = Digest::sha256(b"");
+        let around = |inner: String| {
+            format!(r#"{{"mediaType":"a/b","digest":"{digest}","size":0,"in":{inner}}}"#)
+        };
+        let text = (0..100).fold("[1,2,3]".to_owned(), |inner, _| around(inner));
+        let found = descriptors_in(&strict_json(text.as_bytes()).unwrap());
+        assert_eq!(found.len(), 100);
+        assert!(found.iter().all(|descriptor| descriptor.raw.len() == 3));
+    }
+
+    #[test]
     fn media_types_of_oci_and_docker_are_known() {
         for (media_type, media) in [
             (
@@ -548,7 +596,7 @@ mod tests {
             Descriptor::from_value(&serde_json::from_str(&text).unwrap())
         };
         assert_eq!(of("aGk=").unwrap().data.unwrap(), b"hi");
-        assert!(of("aGo=").is_err());
-        assert!(of("!").is_err());
+        assert!(matches!(of("aGo="), Err(WireError::Mismatch(_))));
+        assert!(matches!(of("!"), Err(WireError::Malformed(_))));
     }
 }

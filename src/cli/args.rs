@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::size;
+
 /// A local store for OCI images: every file once, root filesystems by hard links, every digest kept.
 #[derive(Parser, Debug)]
 #[command(
@@ -136,6 +138,39 @@ pub(super) struct Import {
     /// Treat warnings as errors
     #[arg(long)]
     pub(super) strict: bool,
+    /// Where a layer is compressed otherwise than its media type says, let its bytes decide
+    #[arg(long, conflicts_with = "strict")]
+    pub(super) lenient: bool,
+    #[command(flatten)]
+    pub(super) limits: Limits,
+}
+
+/// What a source may ask for. Sizes are bytes, or take K, M, G or T in powers of 1024.
+#[derive(Args, Debug)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "a field is called as its flag is"
+)]
+#[command(next_help_heading = "Limits, for sources that are trusted with more, or with less")]
+pub(super) struct Limits {
+    /// Bytes of a manifest, index or config, at most 64M [default: 4M]
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    pub(super) max_json: Option<u64>,
+    /// Bytes of a PAX header or a long name [default: 1M]
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    pub(super) max_extension: Option<u64>,
+    /// Entries of a layer [default: 4194304]
+    #[arg(long, value_name = "N")]
+    pub(super) max_entries: Option<u64>,
+    /// Pieces of a sparse file [default: 1048576]
+    #[arg(long, value_name = "N")]
+    pub(super) max_sparse: Option<u64>,
+    /// Bytes of a layer's tar, and of its files with their holes [default: 64G]
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    pub(super) max_layer: Option<u64>,
+    /// How many times larger than its blob a tar of over 64M may be [default: 1000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) max_expansion: Option<u64>,
 }
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]

@@ -5,11 +5,12 @@ use serde_json::json;
 use super::args::{self, Import};
 use super::output::{self, Output};
 use super::session::Session;
-use crate::convert::import::{Blobs, Options, Report, Strictness, import};
+use crate::convert::import::{Blobs, Mislabelled, Options, Report, Strictness, import};
 use crate::convert::source::Source;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::reference::{ImageName, Pick, Place};
+use crate::wire::DOCUMENT_MAX;
 
 pub(super) fn run(session: &Session, args: &Import) -> Result<()> {
     let options = options(session, args)?;
@@ -24,7 +25,7 @@ pub(super) fn run(session: &Session, args: &Import) -> Result<()> {
     let mut whole = Report::default();
     for place in &places {
         let writer = store.write()?;
-        let source = Source::open(place, &|| writer.scratch())?;
+        let source = Source::open(place, &options.limits, &|| writer.scratch())?;
         let report = import(&writer, &source, &options, session.watch())?;
         output::say_warnings(session, &report.warnings);
         add(&mut whole, report);
@@ -47,8 +48,37 @@ fn options(session: &Session, args: &Import) -> Result<Options> {
         } else {
             Strictness::Warn
         },
-        limits: Limits::default(),
+        mislabelled: match args.lenient {
+            true => Mislabelled::BytesDecide,
+            false => Mislabelled::Refuse,
+        },
+        limits: limits(&args.limits)?,
         jobs: session.jobs(),
+    })
+}
+
+fn limits(args: &args::Limits) -> Result<Limits> {
+    let args::Limits {
+        max_json,
+        max_extension,
+        max_entries,
+        max_sparse,
+        max_layer,
+        max_expansion,
+    } = args;
+    let usual = Limits::default();
+    if let Some(most) = max_json.filter(|most| *most > DOCUMENT_MAX) {
+        let why = format!("{most} bytes are more than {DOCUMENT_MAX}, which no store reads");
+        return Err(Error::usage("take", "--max-json", why));
+    }
+    Ok(Limits {
+        document_bytes: max_json.unwrap_or(usual.document_bytes),
+        extension_bytes: max_extension.unwrap_or(usual.extension_bytes),
+        entries: max_entries.unwrap_or(usual.entries),
+        sparse_pieces: max_sparse.unwrap_or(usual.sparse_pieces),
+        layer_bytes: max_layer.unwrap_or(usual.layer_bytes),
+        expansion: max_expansion.unwrap_or(usual.expansion),
+        free_bytes: usual.free_bytes,
     })
 }
 

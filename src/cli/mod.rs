@@ -14,6 +14,7 @@ mod init;
 mod inspect;
 mod output;
 mod session;
+mod size;
 mod tag;
 mod terminal;
 

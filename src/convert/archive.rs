@@ -9,13 +9,11 @@ use std::sync::Arc;
 use tar::{EntryType, Header, PaxExtensions};
 
 use crate::error::{Context, Error, Result};
+use crate::limits::Limits;
 use crate::path::{Step, TreePath, escape};
 
 /// The unit that headers and contents are padded to.
 pub(super) const BLOCK: usize = 512;
-
-/// The longest extension header read: a name or PAX records.
-const EXTENSION_MAX: u64 = 1 << 20;
 
 /// How much memory the index of one archive may take, in bytes: about a million members.
 const INDEX_MAX: usize = 128 << 20;
@@ -52,13 +50,14 @@ enum Member {
 
 impl Archive {
     /// Indexes a plain tar; `what` names it in errors. A later member of a name replaces an earlier one.
-    pub(super) fn open(file: File, what: &str) -> Result<Self> {
+    pub(super) fn open(file: File, what: &str, limits: &Limits) -> Result<Self> {
         let len = file.metadata().context("read the archive", what)?.len();
         let mut walk = Walk {
             file: &file,
             what,
             len,
             at: 0,
+            extension_bytes: limits.extension_bytes,
         };
         let mut members = HashMap::new();
         let mut cost = 0;
@@ -140,7 +139,7 @@ impl Archive {
             return Err(Error::malformed(
                 "read the archive",
                 object,
-                format!("{size} bytes, more than {most}"),
+                format!("{size} bytes, more than {most} (--max-json)"),
             ));
         }
         let mut bytes = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
@@ -179,6 +178,8 @@ struct Walk<'a> {
     what: &'a str,
     len: u64,
     at: u64,
+    /// The longest extension header read: a name or PAX records.
+    extension_bytes: u64,
 }
 
 /// What extension headers say of the next entry.
@@ -319,9 +320,10 @@ impl Walk<'_> {
 
     fn extension(&mut self, header: &Header) -> Result<Vec<u8>> {
         let size = self.size(header, &Extension::default())?;
-        if size > EXTENSION_MAX {
+        let most = self.extension_bytes;
+        if size > most {
             return Err(self.malformed(&format!(
-                "an extension header of {size} bytes, more than {EXTENSION_MAX}"
+                "an extension header of {size} bytes, more than {most} (--max-extension)"
             )));
         }
         let Range { offset, size } = self.data(size)?;
@@ -442,7 +444,7 @@ pub(super) mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(bytes).unwrap();
         file.rewind().unwrap();
-        Archive::open(file, "'x.tar'")
+        Archive::open(file, "'x.tar'", &Limits::default())
     }
 
     #[test]

@@ -3,24 +3,21 @@
 //! One thread reads and inflates, one hashes the tar and parses it, and the workers that all layers share hash
 //! contents and write the new ones. What waits between them is bounded, whatever the layer's or a file's size.
 
-use std::io::{BufRead, BufReader, Read};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, mpsc};
+use std::io::Read;
+use std::sync::mpsc;
 
+use super::inflate::{Filled, Inflater, Keep, Tee};
 use super::tar::{Stored, Tape, TarError, parse_layer};
 use super::workers::{Batch, LayerResults, Piecemeal, Workers};
-use crate::compress::Compression;
+use crate::compress::{Compression, Mislabelled};
 use crate::digest::{DiffId, Digest, DigestHasher};
 use crate::entry::Entry;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::recipe::{ContentRef, Piece};
-use crate::store::{BlobStage, RecipeSink, Writer};
+use crate::store::{RecipeSink, Writer};
 use crate::warning::Warnings;
 use crate::watch::Watch;
-
-/// How much of the tar goes from thread to thread at a time.
-const CHUNK: usize = 256 << 10;
 
 /// How many chunks may wait.
 const CHUNKS: usize = 8;
@@ -42,21 +39,13 @@ pub(in crate::convert) struct LayerJob<'a> {
     pub(in crate::convert) keep: Keep<'a>,
 }
 
-/// What happens to a layer's blob.
-pub(in crate::convert) enum Keep<'a> {
-    /// Its bytes are written here.
-    Write(BlobStage<'a>),
-    /// They are there already, by reflink.
-    Check(BlobStage<'a>),
-    /// They are only hashed.
-    Drop(DigestHasher),
-}
-
 /// What is still to be proved of a blob.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::convert) enum Proof {
     /// That its bytes are what its digest names.
     Blob,
+    /// That a layer is compressed as its media type says, too.
+    Label,
     /// That its tar is what its diff_id names, too.
     Tar,
 }
@@ -74,6 +63,7 @@ pub(in crate::convert) struct Bench<'a> {
     pub(in crate::convert) writer: &'a Writer<'a>,
     pub(in crate::convert) workers: &'a Workers<'a>,
     pub(in crate::convert) limits: &'a Limits,
+    pub(in crate::convert) mislabelled: Mislabelled,
     pub(in crate::convert) watch: &'a dyn Watch,
 }
 
@@ -83,17 +73,7 @@ impl Bench<'_> {
         let (chunks, arriving) = mpsc::sync_channel(CHUNKS);
         let (used, spare) = mpsc::channel();
         let (blob, diff_id, compression) = (job.blob, job.diff_id, job.compression);
-        let inflater = Inflater {
-            tee: Tee {
-                from: job.from,
-                keep: job.keep,
-                read: Arc::default(),
-                watch: self.watch,
-                failed: None,
-            },
-            limits: *self.limits,
-            blob,
-        };
+        let inflater = self.inflater(blob, job.from, job.keep);
         std::thread::scope(|scope| {
             let inflating = scope.spawn(move || inflater.run(compression, &chunks, &spare));
             let parsed = self.parse(
@@ -114,8 +94,27 @@ impl Bench<'_> {
                     "its reader stopped unexpectedly",
                 ))
             });
-            inflated.and(parsed)
+            // That its bytes are not what its digest names is told before what they hold.
+            let warnings = inflated?;
+            let mut layer = parsed?;
+            layer.warnings.merge(warnings);
+            Ok(layer)
         })
+    }
+
+    fn inflater<'j>(
+        &'j self,
+        blob: Digest,
+        from: Box<dyn Read + Send + 'j>,
+        keep: Keep<'j>,
+    ) -> Inflater<'j> {
+        Inflater {
+            tee: Tee::new(from, keep, self.watch),
+            limits: *self.limits,
+            mislabelled: self.mislabelled,
+            warnings: Warnings::default(),
+            blob,
+        }
     }
 
     fn parse(&self, blob: &Digest, diff_id: &DiffId, chunks: Chunks) -> Result<Layer> {
@@ -170,189 +169,27 @@ impl Bench<'_> {
         }
     }
 
-    /// Checks a blob whose layer is there already: its digest, and its tar's where that is not proved yet.
-    pub(in crate::convert) fn check(&self, job: LayerJob<'_>, proof: Proof) -> Result<()> {
+    /// Checks a blob that need not be taken apart, as far as `proof` says.
+    pub(in crate::convert) fn check(&self, job: LayerJob<'_>, proof: Proof) -> Result<Warnings> {
         let (blob, diff_id) = (job.blob, job.diff_id);
-        let tee = Tee {
-            from: job.from,
-            keep: job.keep,
-            read: Arc::default(),
-            watch: self.watch,
-            failed: None,
-        };
-        let mut inflater = Inflater {
-            tee,
-            limits: *self.limits,
-            blob,
-        };
+        let mut inflater = self.inflater(blob, job.from, job.keep);
         let mut tar = DigestHasher::new(diff_id.0.algorithm());
         let inflated = match proof {
             Proof::Tar => inflater.inflate(job.compression, &mut |data, n| {
                 tar.update(&data[..n]);
                 Some(data)
             }),
+            Proof::Label => inflater.open(job.compression).map(drop),
             Proof::Blob => Ok(()),
         };
-        inflater.end(inflated)?;
+        let warnings = inflater.end(inflated)?;
         let actual = DiffId(tar.finish());
         if proof == Proof::Tar && actual != diff_id {
             let why = format!("its config says diff_id {diff_id}, its tar has {actual}");
             return Err(Error::damaged("take in the layer", blob, why));
         }
-        Ok(())
+        Ok(warnings)
     }
-}
-
-/// Reads a blob, hashing and keeping what passes.
-struct Tee<'a> {
-    from: Box<dyn Read + Send + 'a>,
-    keep: Keep<'a>,
-    /// How many bytes came so far.
-    read: Arc<AtomicU64>,
-    watch: &'a dyn Watch,
-    /// Why reading stopped, where the decoder would only say that it did.
-    failed: Option<Error>,
-}
-
-impl Read for Tee<'_> {
-    fn read(&mut self, to: &mut [u8]) -> std::io::Result<usize> {
-        let n = self.from.read(to)?;
-        let kept = self.watch.check().and_then(|()| match &mut self.keep {
-            Keep::Write(stage) => stage.write(&to[..n]),
-            Keep::Check(stage) => {
-                stage.check(&to[..n]);
-                Ok(())
-            }
-            Keep::Drop(hasher) => {
-                hasher.update(&to[..n]);
-                Ok(())
-            }
-        });
-        if let Err(e) = kept {
-            self.failed = Some(e);
-            return Err(std::io::Error::other("stopped"));
-        }
-        self.read.fetch_add(n as u64, Ordering::Relaxed);
-        self.watch.advance(n as u64);
-        Ok(n)
-    }
-}
-
-struct Inflater<'a> {
-    tee: Tee<'a>,
-    limits: Limits,
-    blob: Digest,
-}
-
-/// A chunk, and how much of it is filled.
-type Filled = (Vec<u8>, usize);
-
-impl Inflater<'_> {
-    fn run(
-        mut self,
-        compression: Compression,
-        chunks: &mpsc::SyncSender<Filled>,
-        spare: &mpsc::Receiver<Vec<u8>>,
-    ) -> Result<()> {
-        let inflated = self.inflate(compression, &mut |data, n| {
-            // A parser that stopped takes no more; why, it says itself.
-            chunks.send((data, n)).ok()?;
-            Some(spare.try_recv().unwrap_or_else(|_| vec![0; CHUNK]))
-        });
-        self.end(inflated)
-    }
-
-    /// Reads what is left, so that the digest is known whatever happened, and checks it first.
-    fn end(mut self, inflated: Result<()>) -> Result<()> {
-        if let Some(e) = self.tee.failed.take() {
-            return Err(e);
-        }
-        let drained = std::io::copy(&mut self.tee, &mut std::io::sink());
-        if let Some(e) = self.tee.failed.take() {
-            return Err(e);
-        }
-        drained.map_err(|e| Error::new("read the layer", self.blob, crate::error::Cause::Io(e)))?;
-        match self.tee.keep {
-            Keep::Write(stage) | Keep::Check(stage) => stage.finish()?,
-            Keep::Drop(hasher) => {
-                let actual = hasher.finish();
-                if actual != self.blob {
-                    return Err(Error::damaged(
-                        "take in the blob",
-                        self.blob,
-                        format!("its bytes are {actual}"),
-                    ));
-                }
-            }
-        }
-        inflated
-    }
-
-    /// Inflates everything, chunk by chunk, until `take` wants no more.
-    fn inflate(
-        &mut self,
-        compression: Compression,
-        take: &mut dyn FnMut(Vec<u8>, usize) -> Option<Vec<u8>>,
-    ) -> Result<()> {
-        let (blob, limits) = (self.blob, self.limits);
-        let refuse = |why: String| Error::malformed("read the layer", blob, why);
-        let broken =
-            |e: std::io::Error| refuse(format!("its {} stream is broken: {e}", compression.name()));
-        let read = Arc::clone(&self.tee.read);
-        let mut from = BufReader::with_capacity(CHUNK, &mut self.tee);
-        let actual = Compression::sniff(from.fill_buf().map_err(broken)?);
-        if actual != compression {
-            let why = format!(
-                "its media type says compression {}, its bytes {}",
-                compression.name(),
-                actual.name()
-            );
-            return Err(refuse(why));
-        }
-        let mut plain = compression.reader(from).map_err(broken)?;
-        let mut chunk = vec![0; CHUNK];
-        let mut total = 0u64;
-        loop {
-            let n = fill(&mut plain, &mut chunk).map_err(broken)?;
-            if n == 0 {
-                return Ok(());
-            }
-            total += n as u64;
-            check_growth(total, read.load(Ordering::Relaxed), &limits).map_err(refuse)?;
-            match take(chunk, n) {
-                Some(next) => chunk = next,
-                None => return Ok(()),
-            }
-        }
-    }
-}
-
-/// Reads until the chunk is full or the stream ends.
-fn fill(from: &mut dyn Read, chunk: &mut [u8]) -> std::io::Result<usize> {
-    let mut at = 0;
-    while at < chunk.len() {
-        match from.read(&mut chunk[at..]) {
-            Ok(0) => break,
-            Ok(n) => at += n,
-            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(at)
-}
-
-/// A small blob that grows without end is an attack.
-fn check_growth(total: u64, read: u64, limits: &Limits) -> Result<(), String> {
-    if total > limits.layer_bytes {
-        return Err(format!("its tar is over {} bytes", limits.layer_bytes));
-    }
-    if total > limits.free_bytes && total / limits.expansion > read {
-        return Err(format!(
-            "its tar is over {} times larger than its blob",
-            limits.expansion
-        ));
-    }
-    Ok(())
 }
 
 /// The tar as its parser reads it.

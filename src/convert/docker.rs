@@ -13,6 +13,7 @@ use super::source::Root;
 use crate::compress::Compression;
 use crate::digest::{Algorithm, Digest, DigestHasher};
 use crate::error::{Context, Error, Result};
+use crate::limits::Limits;
 use crate::wire::{self, Config, Descriptor};
 
 /// The blobs of a Docker archive by digest. What the digests promise is for the importer to check.
@@ -33,7 +34,7 @@ impl Blobs {
 }
 
 /// Reads `manifest.json`: the images, and everything they need.
-pub(super) fn read(archive: &Archive) -> Result<(Vec<Root>, Blobs)> {
+pub(super) fn read(archive: &Archive, limits: &Limits) -> Result<(Vec<Root>, Blobs)> {
     let malformed = |why: String| {
         Error::malformed(
             "read the archive",
@@ -42,7 +43,7 @@ pub(super) fn read(archive: &Archive) -> Result<(Vec<Root>, Blobs)> {
         )
     };
     let bytes = archive
-        .read("manifest.json", wire::DOCUMENT_MAX)?
+        .read("manifest.json", limits.document_bytes)?
         .ok_or_else(|| malformed("it is missing: no archive of `docker save`".to_owned()))?;
     let Value::Array(images) = wire::strict_json(&bytes).map_err(|e| malformed(e.to_string()))?
     else {
@@ -55,6 +56,7 @@ pub(super) fn read(archive: &Archive) -> Result<(Vec<Root>, Blobs)> {
         .map_err(malformed)?;
     let mut members = Members {
         archive,
+        limits,
         layers: HashMap::new(),
         blobs: Blobs::default(),
     };
@@ -133,6 +135,7 @@ struct Layer {
 
 struct Members<'a> {
     archive: &'a Archive,
+    limits: &'a Limits,
     /// Descriptors by where the layer begins: legacy archives lead several names to one member.
     layers: HashMap<u64, Descriptor>,
     blobs: Blobs,
@@ -154,7 +157,7 @@ impl Members<'_> {
         let range = self.find(&image.config)?;
         let bytes = self
             .archive
-            .read(&image.config, wire::DOCUMENT_MAX)?
+            .read(&image.config, self.limits.document_bytes)?
             .unwrap_or_default();
         let digest = Digest::sha256(&bytes);
         self.blobs.0.insert(digest, Held::Range(range));

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 
 use super::source::Source;
-use crate::compress::Compression;
+use crate::compress::{Compression, Mislabelled};
 use crate::digest::{DiffId, Digest};
 use crate::error::{Context, Error, Result};
+use crate::limits::Limits;
 use crate::store::Writer;
 use crate::store::reach::DEPTH_MAX;
 use crate::watch::Watch;
-use crate::wire::{self, Config, Descriptor, Document, Manifest, Media};
+use crate::wire::{Config, Descriptor, Document, Manifest, Media};
 
 /// What a source's documents lead to.
 #[derive(Default)]
@@ -45,6 +46,8 @@ pub(in crate::convert) struct Gatherer<'a> {
     pub(in crate::convert) source: &'a Source,
     pub(in crate::convert) writer: &'a Writer<'a>,
     pub(in crate::convert) watch: &'a dyn Watch,
+    pub(in crate::convert) limits: &'a Limits,
+    pub(in crate::convert) mislabelled: Mislabelled,
     pub(in crate::convert) gathered: Gathered,
 }
 
@@ -72,7 +75,7 @@ impl Gatherer<'_> {
         }
         let bytes = self.document(descriptor)?;
         let document = Document::parse(&bytes, &descriptor.media_type)
-            .map_err(|e| self.malformed(&descriptor.digest, e.to_string()))?;
+            .map_err(|e| e.into_error("import", self.object(&descriptor.digest)))?;
         match document {
             Document::Index(children) => {
                 children.iter().try_for_each(|c| self.follow(c, depth + 1))
@@ -99,7 +102,7 @@ impl Gatherer<'_> {
         }
         let bytes = self.document(&manifest.config)?;
         let config = Config::parse(&bytes)
-            .map_err(|e| self.malformed(&manifest.config.digest, e.to_string()))?;
+            .map_err(|e| e.into_error("import", self.object(&manifest.config.digest)))?;
         let Manifest {
             config: config_descriptor,
             layers,
@@ -131,7 +134,9 @@ impl Gatherer<'_> {
             return Err(self.malformed(&layer.digest, "a layer of no layer type".to_owned()));
         };
         if let Some(known) = self.gathered.layers.get(&layer.digest) {
-            if known.diff_id != diff_id || known.compression != compression {
+            let other_type =
+                known.compression != compression && self.mislabelled == Mislabelled::Refuse;
+            if known.diff_id != diff_id || other_type {
                 let why = format!(
                     "two images disagree on its media type or diff_id ({diff_id}, {})",
                     known.diff_id
@@ -155,7 +160,7 @@ impl Gatherer<'_> {
 
     /// A blob of a type nobody here knows may be a document: what it points to comes along where it is there.
     fn follow_other(&mut self, descriptor: &Descriptor, depth: usize) -> Result<()> {
-        if descriptor.size > wire::DOCUMENT_MAX {
+        if descriptor.size > self.limits.document_bytes {
             return self.keep(descriptor);
         }
         let bytes = self.document(descriptor)?;
@@ -202,10 +207,11 @@ impl Gatherer<'_> {
         let Descriptor {
             digest, size, data, ..
         } = descriptor;
-        if *size > wire::DOCUMENT_MAX {
+        let most = self.limits.document_bytes;
+        if *size > most {
             return Err(self.malformed(
                 digest,
-                format!("a document of {size} bytes, over {}", wire::DOCUMENT_MAX),
+                format!("a document of {size} bytes, over {most} (--max-json)"),
             ));
         }
         self.must_be_there(descriptor)?;
@@ -214,7 +220,7 @@ impl Gatherer<'_> {
             (None, Some(blob)) => {
                 let mut bytes = Vec::new();
                 blob.reader()
-                    .take(wire::DOCUMENT_MAX + 1)
+                    .take(most.saturating_add(1))
                     .read_to_end(&mut bytes)
                     .context("read", digest)?;
                 bytes
@@ -243,12 +249,16 @@ impl Gatherer<'_> {
         );
         Err(Error::damaged(
             "take in the blob",
-            format!("{} of {}", descriptor.digest, self.source.what()),
+            self.object(&descriptor.digest),
             why,
         ))
     }
 
     fn malformed(&self, digest: &Digest, why: String) -> Error {
-        Error::malformed("import", format!("{digest} of {}", self.source.what()), why)
+        Error::malformed("import", self.object(digest), why)
+    }
+
+    fn object(&self, digest: &Digest) -> String {
+        format!("{digest} of {}", self.source.what())
     }
 }

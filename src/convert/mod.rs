@@ -9,6 +9,7 @@ mod docker;
 pub mod export;
 mod gather;
 pub mod import;
+mod inflate;
 mod merge;
 mod overlay;
 pub mod rebuild;

@@ -23,17 +23,7 @@ pub(crate) fn replay(recipe: &RecipeFile) -> Result<(Vec<Entry>, Vec<ContentRef>
         ended: false,
     };
     // What was taken in once was within its limits then; warnings were told then too.
-    let limits = Limits {
-        entries: u64::MAX,
-        layer_bytes: u64::MAX,
-        ..Limits::default()
-    };
-    let limits = Limits {
-        extension_bytes: u64::MAX,
-        sparse_pieces: u64::MAX,
-        ..limits
-    };
-    let entries = parse_layer(&mut tape, &limits, &mut Warnings::default())
+    let entries = parse_layer(&mut tape, &Limits::NONE, &mut Warnings::default())
         .map_err(|e| e.in_layer(&layer))?;
     if tape.next != contents.len() || tape.at != recipe.trailer().tar_size {
         return Err(Error::damaged(

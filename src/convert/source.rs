@@ -13,16 +13,13 @@ use super::docker::{self, Held};
 use crate::compress::Compression;
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result, quoted};
+use crate::limits::Limits;
 use crate::reference::{self, ImageName, Pick, Place};
 use crate::store::durable;
-use crate::wire::{self, Descriptor, Document};
+use crate::wire::{self, Descriptor, Document, WireError};
 
 /// The annotation that image builders put the full name in, beside a tag in [`wire::REF_NAME`].
 const FULL_NAME: &str = "io.containerd.image.name";
-
-/// From this many bytes on, an archive that inflates more than `RATIO` to one is refused.
-const RATIO_FROM: u64 = 64 << 20;
-const RATIO: u64 = 1000;
 
 /// A place that images come from, open. Threads may share it.
 #[derive(Debug)]
@@ -59,19 +56,24 @@ enum Wanted {
 
 impl Source {
     /// Opens `place`. `scratch` makes files for what has to be inflated or spooled first.
-    pub fn open(place: &Place, scratch: &dyn Fn() -> Result<File>) -> Result<Self> {
+    pub fn open(
+        place: &Place,
+        limits: &Limits,
+        scratch: &dyn Fn() -> Result<File>,
+    ) -> Result<Self> {
+        let bounds = Bounds { limits, scratch };
         match place {
-            Place::Layout(path, pick) => Self::layout(path, pick),
-            Place::OciArchive(path, pick) => Self::archive_at(path, pick, Wanted::Oci, scratch),
+            Place::Layout(path, pick) => Self::layout(path, pick, limits),
+            Place::OciArchive(path, pick) => Self::archive_at(path, pick, Wanted::Oci, bounds),
             Place::DockerArchive(path, pick) => {
-                Self::archive_at(path, pick, Wanted::Docker, scratch)
+                Self::archive_at(path, pick, Wanted::Docker, bounds)
             }
-            Place::Path(path, pick) if path.is_dir() => Self::layout(path, pick),
-            Place::Path(path, pick) => Self::archive_at(path, pick, Wanted::Any, scratch),
+            Place::Path(path, pick) if path.is_dir() => Self::layout(path, pick, limits),
+            Place::Path(path, pick) => Self::archive_at(path, pick, Wanted::Any, bounds),
             Place::Stream => {
                 let mut file = scratch()?;
                 io::copy(&mut io::stdin().lock(), &mut file).context("read", "standard input")?;
-                Self::archive(file, None, &Pick::All, Wanted::Any, scratch)
+                Self::archive(file, None, &Pick::All, Wanted::Any, bounds)
             }
         }
     }
@@ -108,7 +110,7 @@ impl Source {
         }
     }
 
-    fn layout(path: &Path, pick: &Pick) -> Result<Self> {
+    fn layout(path: &Path, pick: &Pick, limits: &Limits) -> Result<Self> {
         let what = quoted(path);
         let malformed = |why: String| Error::malformed("read the image layout", &what, why);
         let metadata = match std::fs::metadata(path) {
@@ -130,11 +132,12 @@ impl Source {
             let path = path.join(name);
             let file =
                 open_file(&path)?.ok_or_else(|| malformed(format!("it has no file '{name}'")))?;
-            read_document(file, &path)
+            read_document(file, &path, limits)
         };
         wire::check_layout_file(&read("oci-layout")?)
             .map_err(|e| malformed(format!("oci-layout: {e}")))?;
-        let roots = index_roots(&read("index.json")?, None).map_err(&malformed)?;
+        let roots = index_roots(&read("index.json")?, None)
+            .map_err(|e| e.into_error("read the image layout", &what))?;
         let repository = repository_of_folder(path);
         let roots = picked(roots, pick, repository.as_deref(), &what)?;
         Ok(Self {
@@ -145,12 +148,7 @@ impl Source {
         })
     }
 
-    fn archive_at(
-        path: &Path,
-        pick: &Pick,
-        wanted: Wanted,
-        scratch: &dyn Fn() -> Result<File>,
-    ) -> Result<Self> {
+    fn archive_at(path: &Path, pick: &Pick, wanted: Wanted, bounds: Bounds<'_>) -> Result<Self> {
         let missing = || {
             Error::missing(
                 "read the images in",
@@ -161,7 +159,7 @@ impl Source {
         let file = open_file(path)
             .map_err(|e| e.hint("a stream is read with `-`"))?
             .ok_or_else(missing)?;
-        Self::archive(file, Some(path), pick, wanted, scratch)
+        Self::archive(file, Some(path), pick, wanted, bounds)
     }
 
     fn archive(
@@ -169,30 +167,30 @@ impl Source {
         path: Option<&Path>,
         pick: &Pick,
         wanted: Wanted,
-        scratch: &dyn Fn() -> Result<File>,
+        bounds: Bounds<'_>,
     ) -> Result<Self> {
+        let limits = bounds.limits;
         let what = path.map_or_else(|| "standard input".to_owned(), quoted);
         let repository = path.map(repository_of_file);
-        let archive = Archive::open(inflated(file, &what, scratch)?, &what)?;
+        let archive = Archive::open(inflated(file, &what, bounds)?, &what, limits)?;
         let malformed = |why: String| Error::malformed("read the archive", &what, why);
         let is_layout = archive.find(b"oci-layout")?.is_some();
         let is_saved = archive.find(b"manifest.json")?.is_some();
         let (roots, kind) = match wanted {
-            Wanted::Docker => read_docker(archive)?,
-            Wanted::Any if is_saved && !is_layout => read_docker(archive)?,
+            Wanted::Docker => read_docker(archive, limits)?,
+            Wanted::Any if is_saved && !is_layout => read_docker(archive, limits)?,
             Wanted::Oci | Wanted::Any if is_layout => {
                 let layout = archive
-                    .read("oci-layout", wire::DOCUMENT_MAX)?
+                    .read("oci-layout", limits.document_bytes)?
                     .unwrap_or_default();
                 wire::check_layout_file(&layout)
                     .map_err(|e| malformed(format!("oci-layout: {e}")))?;
-                let index = archive.read("index.json", wire::DOCUMENT_MAX)?;
+                let index = archive.read("index.json", limits.document_bytes)?;
                 let index =
                     index.ok_or_else(|| malformed("it has no member 'index.json'".to_owned()))?;
-                (
-                    index_roots(&index, Some(FULL_NAME)).map_err(malformed)?,
-                    Kind::Oci(archive),
-                )
+                let roots = index_roots(&index, Some(FULL_NAME))
+                    .map_err(|e| e.into_error("read the archive", &what))?;
+                (roots, Kind::Oci(archive))
             }
             Wanted::Oci => return Err(malformed("it has no member 'oci-layout'".to_owned())),
             Wanted::Any => {
@@ -211,8 +209,15 @@ impl Source {
     }
 }
 
-fn read_docker(archive: Archive) -> Result<(Vec<Root>, Kind)> {
-    let (roots, blobs) = docker::read(&archive)?;
+/// What bounds the reading of an archive, and where it may be inflated to.
+#[derive(Clone, Copy)]
+struct Bounds<'a> {
+    limits: &'a Limits,
+    scratch: &'a dyn Fn() -> Result<File>,
+}
+
+fn read_docker(archive: Archive, limits: &Limits) -> Result<(Vec<Root>, Kind)> {
+    let (roots, blobs) = docker::read(&archive, limits)?;
     Ok((roots, Kind::Docker(archive, blobs)))
 }
 
@@ -232,20 +237,22 @@ fn open_file(path: &Path) -> Result<Option<File>> {
     }
 }
 
-fn read_document(file: File, path: &Path) -> Result<Vec<u8>> {
+fn read_document(file: File, path: &Path, limits: &Limits) -> Result<Vec<u8>> {
+    let most = limits.document_bytes;
     let mut bytes = Vec::new();
-    file.take(wire::DOCUMENT_MAX + 1)
+    file.take(most.saturating_add(1))
         .read_to_end(&mut bytes)
         .context("read", quoted(path))?;
-    if bytes.len() as u64 > wire::DOCUMENT_MAX {
-        let why = format!("it has more than {} bytes", wire::DOCUMENT_MAX);
+    if bytes.len() as u64 > most {
+        let why = format!("it has more than {most} bytes (--max-json)");
         return Err(Error::malformed("read", quoted(path), why));
     }
     Ok(bytes)
 }
 
 /// Returns a plain tar's file: `file` itself, or a scratch file with what it inflates to.
-fn inflated(mut file: File, what: &str, scratch: &dyn Fn() -> Result<File>) -> Result<File> {
+fn inflated(mut file: File, what: &str, bounds: Bounds<'_>) -> Result<File> {
+    let expansion = bounds.limits.expansion;
     let mut head = [0; 8];
     let len = file
         .read_at(&mut head, 0)
@@ -256,11 +263,13 @@ fn inflated(mut file: File, what: &str, scratch: &dyn Fn() -> Result<File>) -> R
     }
     file.rewind().context("read the archive", what)?;
     let packed = file.metadata().context("read the archive", what)?.len();
-    let most = packed.saturating_mul(RATIO).max(RATIO_FROM);
+    let most = packed
+        .saturating_mul(expansion)
+        .max(bounds.limits.free_bytes);
     let mut plain = compression
         .reader(BufReader::with_capacity(256 << 10, file))
         .context("read the archive", what)?;
-    let mut to = scratch()?;
+    let mut to = (bounds.scratch)()?;
     let mut buffer = vec![0; 256 << 10];
     let mut total = 0;
     loop {
@@ -275,7 +284,7 @@ fn inflated(mut file: File, what: &str, scratch: &dyn Fn() -> Result<File>) -> R
             return Err(Error::malformed(
                 "inflate the archive",
                 what,
-                format!("it expands more than {RATIO} : 1"),
+                format!("it expands more than {expansion} : 1 (--max-expansion)"),
             ));
         }
         to.write_all(&buffer[..n])
@@ -284,11 +293,12 @@ fn inflated(mut file: File, what: &str, scratch: &dyn Fn() -> Result<File>) -> R
 }
 
 /// Reads an `index.json`; where `full_name` is given, that annotation goes before a mere tag.
-fn index_roots(bytes: &[u8], full_name: Option<&str>) -> Result<Vec<Root>, String> {
-    let document =
-        Document::parse(bytes, wire::OCI_INDEX).map_err(|e| format!("index.json: {e}"))?;
+fn index_roots(bytes: &[u8], full_name: Option<&str>) -> Result<Vec<Root>, WireError> {
+    let document = Document::parse(bytes, wire::OCI_INDEX).map_err(|e| e.within("index.json"))?;
     let Document::Index(children) = document else {
-        return Err("index.json: expected an index".to_owned());
+        return Err(WireError::Malformed(
+            "index.json: expected an index".to_owned(),
+        ));
     };
     let hint = |descriptor: &Descriptor| {
         let tag = descriptor.annotation(wire::REF_NAME);
@@ -443,7 +453,7 @@ mod tests {
     }
 
     fn open(text: &str) -> Result<Source> {
-        Source::open(&Place::parse(text), &scratch)
+        Source::open(&Place::parse(text), &Limits::default(), &scratch)
     }
 
     fn put(path: &Path, bytes: &[u8]) {

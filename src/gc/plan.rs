@@ -1,15 +1,12 @@
 //! Owns the plan: what is there, less what is live. A dry run is a plan that nobody sweeps.
 
-use std::io::Read as _;
-
 use super::mark::Marks;
 use super::report::{Fate, Report, Tally};
 use crate::digest::{ContentId, DiffId, Digest, InodeId};
-use crate::error::{Context, Result};
+use crate::error::Result;
 use crate::store::verify::present::{Present, walk_digests, walk_fanned};
 use crate::store::{Collector, Store};
 use crate::watch::Watch;
-use crate::wire;
 
 /// What a collection would do. It holds the right to delete, and goes stale in nobody's hands: nobody adds meanwhile.
 #[derive(Debug)]
@@ -142,7 +139,7 @@ fn look_at_blobs(store: &Store, marks: &Marks, dead: &mut Dead, report: &mut Rep
         } else {
             Fate::Goes
         };
-        let is_json = is_json(store, file)?;
+        let is_json = store.may_be_document(&file.id, file.stat.size)?;
         let tally = if is_json {
             &mut report.documents
         } else {
@@ -174,17 +171,4 @@ fn sort_out<I: Copy>(
         }
     }
     (goes, report)
-}
-
-/// Tells a document from other blobs as its first byte does: nobody's media type says what a dead blob was.
-fn is_json(store: &Store, file: &Present<Digest>) -> Result<bool> {
-    if file.stat.size == 0 || file.stat.size > wire::DOCUMENT_MAX {
-        return Ok(false);
-    }
-    let mut first = [0];
-    store
-        .open_blob(&file.id)?
-        .read_exact(&mut first)
-        .context("read the blob", file.id)?;
-    Ok(matches!(first[0], b'{' | b' ' | b'\t' | b'\r' | b'\n'))
 }

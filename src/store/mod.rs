@@ -264,6 +264,23 @@ impl Store {
         }
     }
 
+    /// Tells by its first byte whether a blob can be a document: nobody's media type says what a dead or unknown one
+    /// is, and a large one that is none is not worth reading.
+    pub fn may_be_document(&self, digest: &Digest, size: u64) -> Result<bool> {
+        use std::io::Read as _;
+        if size == 0 || size > wire::DOCUMENT_MAX {
+            return Ok(false);
+        }
+        let mut first = [0];
+        self.open_blob(digest)?
+            .read_exact(&mut first)
+            .context("read the blob", digest)?;
+        Ok(matches!(
+            first[0],
+            b'{' | b'[' | b' ' | b'\t' | b'\r' | b'\n'
+        ))
+    }
+
     /// Reads a document, checked against its digest.
     pub fn document(&self, digest: &Digest) -> Result<Vec<u8>> {
         use std::io::Read as _;

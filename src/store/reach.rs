@@ -210,7 +210,7 @@ impl Reach {
         depth: usize,
     ) -> Result<()> {
         self.keep(store, descriptor)?;
-        if descriptor.size > wire::DOCUMENT_MAX {
+        if !store.may_be_document(&descriptor.digest, descriptor.size)? {
             return Ok(());
         }
         let bytes = store.document(&descriptor.digest)?;
@@ -268,12 +268,12 @@ impl Reach {
     fn possible_referrers(&self, store: &Store) -> Result<Vec<(Descriptor, Digest)>> {
         let mut found = Vec::new();
         for digest in store.blobs()? {
-            let small = store
-                .blob_size(&digest)?
-                .filter(|size| *size <= wire::DOCUMENT_MAX);
-            let Some(size) = small.filter(|_| !self.has(&digest)) else {
+            let Some(size) = store.blob_size(&digest)?.filter(|_| !self.has(&digest)) else {
                 continue;
             };
+            if !store.may_be_document(&digest, size)? {
+                continue;
+            }
             if let Some((media_type, subject)) = subject_of(&store.document(&digest)?) {
                 found.push((Descriptor::new(&media_type, digest, size), subject));
             }

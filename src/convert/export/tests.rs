@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::convert::source::Source;
 use crate::digest::DiffId;
+use crate::limits::Limits;
 use crate::meta::Meta;
 use crate::recipe::ContentRef;
 use crate::reference::Pick;
@@ -172,7 +173,10 @@ impl Fixture {
 
     fn open(&self, place: &str) -> Source {
         let scratch = || Ok(tempfile::tempfile().unwrap());
-        Source::open(&Place::Path(self.to(place), Pick::All), &scratch).unwrap()
+        {
+            let place = Place::Path(self.to(place), Pick::All);
+            Source::open(&place, &Limits::default(), &scratch).unwrap()
+        }
     }
 
     fn drop_blob(&self, digest: &Digest) {

@@ -9,6 +9,7 @@ use super::gather::{Gathered, GatheredImage, Gatherer};
 use super::merge::{Merger, Parsed};
 use super::rebuild::{adopt, settle};
 use super::source::Source;
+pub use crate::compress::Mislabelled;
 use crate::digest::{ContentId, DiffId, Digest};
 use crate::entry::{Action, Payload};
 use crate::error::{Error, Result};
@@ -50,7 +51,9 @@ pub struct Options {
     pub name: Option<ImageName>,
     /// What to make of warnings.
     pub strictness: Strictness,
-    /// What one layer may ask for.
+    /// What to make of wrong media types.
+    pub mislabelled: Mislabelled,
+    /// What documents and layers may ask for.
     pub limits: Limits,
     /// How many threads.
     pub jobs: usize,
@@ -83,7 +86,7 @@ pub fn import(
     let store = writer.store();
     let mut report = Report::default();
     report.images = naming::name_roots(source, options, &mut report.warnings)?;
-    let gathered = gather(writer, source, watch)?;
+    let gathered = gather(writer, source, options, watch)?;
     watch.begin("importing", Some(gathered.bytes()));
     let work = take::Work {
         writer,
@@ -176,8 +179,15 @@ fn adopt_orphans(
     Ok(adopted)
 }
 
-fn gather(writer: &Writer<'_>, source: &Source, watch: &dyn Watch) -> Result<Gathered> {
+fn gather(
+    writer: &Writer<'_>,
+    source: &Source,
+    options: &Options,
+    watch: &dyn Watch,
+) -> Result<Gathered> {
     let mut gatherer = Gatherer {
+        limits: &options.limits,
+        mislabelled: options.mislabelled,
         source,
         writer,
         watch,

@@ -7,13 +7,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::{Blobs, Options, Report};
 use crate::compress::Compression;
 use crate::convert::assemble::assemble;
-use crate::convert::disassemble::{Bench, Keep, Layer, LayerJob, Proof};
+use crate::convert::disassemble::{Bench, Layer, LayerJob, Proof};
 use crate::convert::gather::{Gathered, GatheredLayer};
+use crate::convert::inflate::Keep;
 use crate::convert::source::Source;
 use crate::convert::workers::Workers;
 use crate::digest::{DiffId, DigestHasher};
 use crate::error::{Error, Result};
 use crate::store::Writer;
+use crate::warning::Warnings;
 use crate::watch::Watch;
 use crate::wire::Descriptor;
 
@@ -79,7 +81,9 @@ impl<'a> Work<'a> {
         );
         tasks.sort_by_key(|(size, _)| std::cmp::Reverse(*size));
         let tasks: Vec<Task<'a>> = tasks.into_iter().map(|(_, task)| task).collect();
-        self.run(&tasks)
+        let (layers, warnings) = self.run(&tasks)?;
+        report.warnings.merge(warnings);
+        Ok(layers)
     }
 
     fn known(&self, layer: &GatheredLayer) -> Result<Known> {
@@ -119,7 +123,7 @@ impl<'a> Work<'a> {
         })
     }
 
-    fn run(&self, tasks: &[Task<'a>]) -> Result<Vec<Layer>> {
+    fn run(&self, tasks: &[Task<'a>]) -> Result<(Vec<Layer>, Warnings)> {
         let jobs = self.options.jobs.max(1);
         let progress = Progress::default();
         std::thread::scope(|scope| {
@@ -132,6 +136,7 @@ impl<'a> Work<'a> {
                 writer: self.writer,
                 workers: &workers,
                 limits: &self.options.limits,
+                mislabelled: self.options.mislabelled,
                 watch: self.watch,
             };
             std::thread::scope(|readers| {
@@ -151,11 +156,11 @@ impl<'a> Work<'a> {
         }
     }
 
-    fn take(&self, bench: &Bench<'_>, task: &Task<'_>) -> Result<Option<Layer>> {
+    fn take(&self, bench: &Bench<'_>, task: &Task<'_>) -> Result<Taken> {
         match task {
             Task::Blob(descriptor) => {
                 let job = self.job(descriptor, (Compression::None, None), Blobs::Keep)?;
-                bench.check(job, Proof::Blob).map(|()| None)
+                bench.check(job, Proof::Blob).map(Taken::Checked)
             }
             Task::Layer(layer, known) => {
                 let GatheredLayer {
@@ -172,9 +177,9 @@ impl<'a> Work<'a> {
                 };
                 let job = self.job(descriptor, (*compression, Some(*diff_id)), blobs)?;
                 match known {
-                    Known::New => bench.disassemble(job).map(Some),
-                    Known::Tar => bench.check(job, Proof::Tar).map(|()| None),
-                    Known::All => bench.check(job, Proof::Blob).map(|()| None),
+                    Known::New => bench.disassemble(job).map(Taken::Layer),
+                    Known::Tar => bench.check(job, Proof::Tar).map(Taken::Checked),
+                    Known::All => bench.check(job, Proof::Label).map(Taken::Checked),
                 }
             }
         }
@@ -235,11 +240,19 @@ impl<'a> Work<'a> {
     }
 }
 
+/// What came of a task.
+enum Taken {
+    /// A layer that is new.
+    Layer(Layer),
+    /// What was odd about a blob that is as it should be.
+    Checked(Warnings),
+}
+
 /// How far several threads are with a list of tasks.
 #[derive(Default)]
 struct Progress {
     next: AtomicUsize,
-    done: Mutex<Vec<Layer>>,
+    done: Mutex<(Vec<Layer>, Warnings)>,
     failed: Mutex<Option<Error>>,
 }
 
@@ -254,9 +267,10 @@ impl Progress {
         }
     }
 
-    fn note(&self, outcome: Result<Option<Layer>>) {
+    fn note(&self, outcome: Result<Taken>) {
         match outcome {
-            Ok(layer) => lock(&self.done).extend(layer),
+            Ok(Taken::Layer(layer)) => lock(&self.done).0.push(layer),
+            Ok(Taken::Checked(warnings)) => lock(&self.done).1.merge(warnings),
             Err(e) => {
                 // The first is told; others may only have followed from it.
                 lock(&self.failed).get_or_insert(e);
@@ -264,7 +278,7 @@ impl Progress {
         }
     }
 
-    fn finish(self) -> Result<Vec<Layer>> {
+    fn finish(self) -> Result<(Vec<Layer>, Warnings)> {
         match lock(&self.failed).take() {
             Some(e) => Err(e),
             None => Ok(std::mem::take(&mut *lock(&self.done))),

@@ -186,7 +186,9 @@ impl PaxSparse {
 
     fn add(&mut self, piece: Piece, pieces_max: u64) -> Result<(), Why> {
         if self.pieces.len() as u64 >= pieces_max {
-            return Err(format!("over {pieces_max} pieces of a sparse file"));
+            return Err(format!(
+                "over {pieces_max} pieces of a sparse file (--max-sparse)"
+            ));
         }
         self.pieces.push(piece);
         Ok(())

@@ -8,7 +8,7 @@ use crate::error::{Cause, Result};
 use crate::store::names::Named as Entry;
 use crate::store::reach::Reach;
 use crate::store::{Store, paths};
-use crate::wire::{self, Descriptor, Document, Manifest, Media};
+use crate::wire::{Descriptor, Document, Manifest, Media};
 
 /// What names lead to.
 #[derive(Debug, Default)]
@@ -202,10 +202,11 @@ fn needs_of(store: &Store, root: &Descriptor) -> BTreeMap<Digest, Need> {
 
 fn children_of(store: &Store, descriptor: &Descriptor) -> Vec<(Descriptor, Need)> {
     let is_leaf = matches!(descriptor.media(), Media::Config | Media::Layer(_));
-    if is_leaf || descriptor.size > wire::DOCUMENT_MAX {
+    // What cannot be read or parsed is found elsewhere: here it only ends the way.
+    let may_be = store.may_be_document(&descriptor.digest, descriptor.size);
+    if is_leaf || !may_be.unwrap_or(false) {
         return Vec::new();
     }
-    // What cannot be read or parsed is found elsewhere: here it only ends the way.
     let Ok(bytes) = store.document(&descriptor.digest) else {
         return Vec::new();
     };

@@ -121,7 +121,10 @@ impl Parser<'_> {
             let sum = Header(&block).check_sum();
             self.say(sum)?;
             if self.entries.len() as u64 >= self.limits.entries {
-                return self.refuse(format!("over {} entries", self.limits.entries));
+                return self.refuse(format!(
+                    "over {} entries (--max-entries)",
+                    self.limits.entries
+                ));
             }
             self.take_header(&block)?;
         }
@@ -176,7 +179,7 @@ impl Parser<'_> {
         let size = self.header_size(block)?;
         if size > self.limits.extension_bytes {
             return self.refuse(format!(
-                "an extension header of {size} bytes, over {}",
+                "an extension header of {size} bytes, over {} (--max-extension)",
                 self.limits.extension_bytes
             ));
         }
@@ -306,7 +309,7 @@ impl Parser<'_> {
         self.content_bytes = self.content_bytes.saturating_add(size);
         if self.content_bytes > self.limits.layer_bytes {
             return self.refuse(format!(
-                "files of over {} bytes in one layer",
+                "files of over {} bytes in one layer (--max-layer)",
                 self.limits.layer_bytes
             ));
         }

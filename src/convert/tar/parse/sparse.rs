@@ -64,7 +64,7 @@ impl Parser<'_> {
             pieces.append(&mut part.pieces);
             if pieces.len() as u64 > self.limits.sparse_pieces {
                 return self.refuse(format!(
-                    "over {} pieces of a sparse file",
+                    "over {} pieces of a sparse file (--max-sparse)",
                     self.limits.sparse_pieces
                 ));
             }
@@ -84,7 +84,7 @@ impl Parser<'_> {
         let count = self.map_number(&mut map)?;
         if count > self.limits.sparse_pieces {
             return self.refuse(format!(
-                "over {} pieces of a sparse file",
+                "over {} pieces of a sparse file (--max-sparse)",
                 self.limits.sparse_pieces
             ));
         }
