@@ -7,14 +7,14 @@ use std::io::Read;
 use std::sync::mpsc;
 
 use super::inflate::{Filled, Inflater, Keep, Tee};
+use super::merge::Parsed;
 use super::tar::{Stored, Tape, TarError, parse_layer};
 use super::workers::{Batch, LayerResults, Piecemeal, Workers};
 use crate::compress::{Compression, Mislabelled};
 use crate::digest::{DiffId, Digest, DigestHasher};
-use crate::entry::Entry;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
-use crate::recipe::{ContentRef, Piece};
+use crate::recipe::Piece;
 use crate::store::{RecipeSink, Writer};
 use crate::warning::Warnings;
 use crate::watch::Watch;
@@ -53,8 +53,8 @@ pub(in crate::convert) enum Proof {
 /// A layer, taken apart.
 pub(in crate::convert) struct Layer {
     pub(in crate::convert) diff_id: DiffId,
-    pub(in crate::convert) entries: Vec<Entry>,
-    pub(in crate::convert) contents: Vec<ContentRef>,
+    /// Its entries and contents; `None` where they were too many to hold and are read from its recipe again.
+    pub(in crate::convert) parsed: Option<Parsed>,
     pub(in crate::convert) warnings: Warnings,
 }
 
@@ -157,8 +157,7 @@ impl Bench<'_> {
                 recipe.finish(diff_id, at, entries.len() as u64, &contents)?;
                 Ok(Layer {
                     diff_id: *diff_id,
-                    entries,
-                    contents,
+                    parsed: Some((entries, contents)),
                     warnings,
                 })
             }

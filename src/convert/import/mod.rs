@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::gather::{Gathered, GatheredImage, Gatherer};
 use super::merge::{Merger, Parsed};
 use super::rebuild::{adopt, settle};
+use super::replay::replay;
 use super::source::Source;
 pub use crate::compress::Mislabelled;
 use crate::digest::{ContentId, DiffId, Digest};
@@ -96,13 +97,14 @@ pub fn import(
     };
     let layers = work.take_layers(&gathered, &mut report)?;
     work.prove(&gathered, &layers)?;
-    let parsed = layers.into_iter().map(|layer| {
+    let new: Vec<DiffId> = layers.iter().map(|layer| layer.diff_id).collect();
+    let parsed = layers.into_iter().filter_map(|layer| {
         report.warnings.merge(layer.warnings);
-        (layer.diff_id, (layer.entries, layer.contents))
+        Some((layer.diff_id, layer.parsed?))
     });
     let parsed: HashMap<DiffId, Parsed> = parsed.collect();
     let merged = store.view(|view| {
-        let adopted = adopt_orphans(writer, view, &parsed)?;
+        let adopted = adopt_orphans(writer, view, (&new, &parsed))?;
         let recipe = |layer: &DiffId| writer.recipe(layer);
         let mut merger = Merger::new(&recipe, Some(view), parsed);
         let images = gathered
@@ -146,11 +148,19 @@ pub fn import(
 fn adopt_orphans(
     writer: &Writer<'_>,
     view: &View,
-    parsed: &HashMap<DiffId, Parsed>,
+    (new, parsed): (&[DiffId], &HashMap<DiffId, Parsed>),
 ) -> Result<BTreeMap<ContentId, Given>> {
     let givens = view.givens()?;
     let mut adopted = BTreeMap::new();
-    for (entries, contents) in parsed.values() {
+    for layer in new {
+        let replayed;
+        let (entries, contents) = match parsed.get(layer) {
+            Some(parsed) => parsed,
+            None => {
+                replayed = replay(&writer.recipe(layer)?)?;
+                &replayed
+            }
+        };
         for entry in entries {
             let Action::File(
                 meta,

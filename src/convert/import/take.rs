@@ -19,6 +19,11 @@ use crate::warning::Warnings;
 use crate::watch::Watch;
 use crate::wire::Descriptor;
 
+/// How many entries of new layers are held until they are merged; those of further layers are read from their recipes
+/// again. An image has any number of layers, each of up to millions of entries. So few in the crate's own tests that they
+/// go both ways.
+const HELD_ENTRIES: usize = if cfg!(test) { 8 } else { 2 << 20 };
+
 /// The part of an import that takes blobs in.
 pub(super) struct Work<'a> {
     pub(super) writer: &'a Writer<'a>,
@@ -252,6 +257,8 @@ enum Taken {
 #[derive(Default)]
 struct Progress {
     next: AtomicUsize,
+    /// How many entries are held.
+    held: AtomicUsize,
     done: Mutex<(Vec<Layer>, Warnings)>,
     failed: Mutex<Option<Error>>,
 }
@@ -269,7 +276,17 @@ impl Progress {
 
     fn note(&self, outcome: Result<Taken>) {
         match outcome {
-            Ok(Taken::Layer(layer)) => lock(&self.done).0.push(layer),
+            Ok(Taken::Layer(mut layer)) => {
+                let more = layer
+                    .parsed
+                    .as_ref()
+                    .map_or(0, |(entries, _)| entries.len());
+                if self.held.fetch_add(more, Ordering::Relaxed) + more > HELD_ENTRIES {
+                    self.held.fetch_sub(more, Ordering::Relaxed);
+                    layer.parsed = None;
+                }
+                lock(&self.done).0.push(layer);
+            }
             Ok(Taken::Checked(warnings)) => lock(&self.done).1.merge(warnings),
             Err(e) => {
                 // The first is told; others may only have followed from it.
