@@ -12,6 +12,7 @@ pub mod error;
 pub mod gc;
 #[cfg(test)]
 mod golden;
+pub mod idmap;
 pub mod image;
 pub mod limits;
 pub mod meta;
