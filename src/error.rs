@@ -145,7 +145,7 @@ impl std::error::Error for Error {
 }
 
 /// Says what the system said, in lower case and without its number.
-fn io_text(e: &io::Error) -> String {
+pub(crate) fn io_text(e: &io::Error) -> String {
     let text = e.to_string();
     let text = text.split(" (os error").next().unwrap_or(&text);
     let mut chars = text.chars();

@@ -245,6 +245,15 @@ pub(super) struct Checkout {
     /// Which image of an index: OS/ARCH[/VARIANT] [default: this machine's]
     #[arg(long, value_name = "PLATFORM")]
     pub(super) platform: Option<String>,
+    /// Without what takes root: all files are yours, devices are left out [default, unless you are root]
+    #[arg(long, conflicts_with_all = ["uid_map", "gid_map"])]
+    pub(super) rootless: bool,
+    /// Give files of the image's users to others: SIZE ids from CONTAINER on to those from HOST on; repeatable
+    #[arg(long, value_name = "CONTAINER:HOST:SIZE")]
+    pub(super) uid_map: Vec<String>,
+    /// The same for groups
+    #[arg(long, value_name = "CONTAINER:HOST:SIZE")]
+    pub(super) gid_map: Vec<String>,
 }
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]

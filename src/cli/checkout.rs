@@ -8,10 +8,12 @@ use super::args::{self, Checkout};
 use super::output::{self, Output};
 use super::session::Session;
 use crate::error::{Error, Result};
+use crate::idmap::IdMap;
 use crate::path::TreePath;
-use crate::rootfs::{LinkMode, Options, Report, checkout};
+use crate::rootfs::{LinkMode, Options, Ownership, Report, checkout};
 
 pub(super) fn run(session: &Session, args: &Checkout) -> Result<()> {
+    let options = options(session, args)?;
     let store = session.open()?;
     let writer = store.write()?;
     let found = store.find_image(&args.reference, args.platform.as_deref())?;
@@ -21,7 +23,7 @@ pub(super) fn run(session: &Session, args: &Checkout) -> Result<()> {
         &writer,
         &image.root,
         &args.target,
-        &options(session, args)?,
+        &options,
         session.watch(),
     );
     session.watch().end();
@@ -49,8 +51,34 @@ fn options(session: &Session, args: &Checkout) -> Result<Options> {
         },
         jobs: std::num::NonZeroUsize::new(session.jobs()),
         sub: sub.transpose()?,
+        owners: owners(args)?,
         ..Options::default()
     })
+}
+
+fn owners(args: &Checkout) -> Result<Ownership> {
+    let uids = id_map("--uid-map", &args.uid_map)?;
+    let gids = id_map("--gid-map", &args.gid_map)?;
+    Ok(if args.rootless {
+        Ownership::rootless()
+    } else if uids.is_some() || gids.is_some() {
+        Ownership::Mapped { uids, gids }
+    } else {
+        Ownership::of_process()
+    })
+}
+
+/// Reads all values of a flag; without any there is no map, and ids stay as they are.
+fn id_map(flag: &str, ranges: &[String]) -> Result<Option<IdMap>> {
+    if ranges.is_empty() {
+        return Ok(None);
+    }
+    let mut map = IdMap::default();
+    for range in ranges {
+        map.add(range)
+            .map_err(|e| Error::usage("use", format!("'{flag} {range}'"), e.to_string()))?;
+    }
+    Ok(Some(map))
 }
 
 fn say(session: &Session, report: &Report) {

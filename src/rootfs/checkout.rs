@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use super::host;
 use super::link::{Maker, With as _};
+use super::owners::Ownership;
 use super::plan::Plan;
 use super::planner::{Linking, Planner};
 use super::prepare;
@@ -23,7 +24,6 @@ use crate::digest::TreeId;
 use crate::error::{Context, Error, Result};
 use crate::path::TreePath;
 use crate::store::Writer;
-use crate::store::inodes::Owners;
 use crate::store::variants::Sharing;
 use crate::watch::Watch;
 
@@ -65,7 +65,7 @@ pub struct Options {
     /// How files relate to the store's.
     pub link: LinkMode,
     /// Whose they are.
-    pub owners: Owners,
+    pub owners: Ownership,
     /// How many threads at the most; as many as there are cores where it is not said.
     pub jobs: Option<NonZeroUsize>,
     /// The part of the tree that is wanted. A directory becomes the target itself; anything else becomes the one
@@ -81,7 +81,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             link: LinkMode::default(),
-            owners: Owners::of_process(),
+            owners: Ownership::of_process(),
             jobs: None,
             sub: None,
             strictness: Strictness::default(),
@@ -165,6 +165,7 @@ impl Checkout<'_> {
             writer,
             plan: &plan,
             root,
+            owners: &options.owners,
             holds: &holds,
             sharing: &sharing,
             copied_because,
@@ -195,7 +196,7 @@ impl Checkout<'_> {
             let planner = Planner {
                 nodes,
                 givens: view.givens()?,
-                owners: options.owners,
+                owners: &options.owners,
                 linking,
                 probe,
             };

@@ -9,6 +9,7 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use super::host;
+use super::owners::Ownership;
 use super::plan::{Make, Object, Plan};
 use super::report::{Reason, Warning};
 use super::tally::{Harm, Harmed, Tally};
@@ -20,7 +21,7 @@ use crate::tree::Device;
 use crate::watch::Watch;
 
 /// What is said of a device that could not be made.
-pub(super) const NO_DEVICE: &str = "it takes root to make it";
+const NO_DEVICE: &str = "it takes root to make it";
 
 /// A name that is to be made.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +41,8 @@ pub(super) struct Maker<'a> {
     pub(super) plan: &'a Plan,
     /// The directory that everything goes below.
     pub(super) root: BorrowedFd<'a>,
+    /// Whose the files are.
+    pub(super) owners: &'a Ownership,
     /// For each variant, whether the host can hold it.
     pub(super) holds: &'a [bool],
     pub(super) sharing: &'a Sharing,
@@ -110,9 +113,14 @@ impl Maker<'_> {
         device: Device,
         tally: &mut Tally,
     ) -> Result<()> {
-        match host::make_node(place.at, place.name, kind, device) {
-            // Without the right to, as an ordinary user or in a sandbox.
-            Err(Errno::PERM) if kind != FileType::Fifo => {
+        let is_device = kind != FileType::Fifo;
+        let made = match self.owners {
+            Ownership::Rootless { .. } if is_device => Err(Errno::PERM),
+            _ => host::make_node(place.at, place.name, kind, device),
+        };
+        match made {
+            // Without the right to, in a sandbox or a user namespace for example.
+            Err(Errno::PERM) if is_device => {
                 let spot = self.plan.spot_of(place.leaf);
                 tally.warn(Warning::DeviceSkipped, spot, || NO_DEVICE.to_owned());
                 return Ok(());

@@ -6,6 +6,7 @@ mod fixture;
 mod groups;
 mod host;
 mod link;
+mod owners;
 mod plan;
 mod planner;
 mod prepare;
@@ -18,4 +19,5 @@ mod target;
 mod tests;
 
 pub use checkout::{Flush, LinkMode, Options, Strictness, checkout};
+pub use owners::Ownership;
 pub use report::{Count, Occurrences, Reason, Report, Warning};

@@ -151,9 +151,14 @@ impl Plan {
 
     /// Returns where something is in the image, for people.
     pub(super) fn show(&self, spot: Spot) -> String {
-        let mut path = self.base.clone();
-        let below = self.dir_path(spot.dir);
         let leaf = spot.leaf.map(|leaf| self.leaf(leaf).name.as_bytes());
+        self.show_in(spot.dir, leaf)
+    }
+
+    /// Returns where a directory is in the image, or what it has by the name `leaf`, for people.
+    pub(super) fn show_in(&self, dir: u32, leaf: Option<&[u8]>) -> String {
+        let mut path = self.base.clone();
+        let below = self.dir_path(dir);
         for part in [below.as_slice(), leaf.unwrap_or_default()] {
             if !path.is_empty() && !part.is_empty() {
                 path.push(b'/');

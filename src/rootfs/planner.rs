@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 use rayon::prelude::*;
 use rustix::fs::FileType;
 
+use super::owners::{Gate, Ownership, Unmapped};
 use super::plan::{Dir, Group, Known, Leaf, Make, Object, Plan, Variant};
 use super::probe::Probe;
 use super::report::Reason;
@@ -18,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::meta::Meta;
 use crate::path::Name;
 use crate::store::catalog::{Givens, Nodes};
-use crate::store::inodes::{self, Given, Owners, RefusedXattr};
+use crate::store::inodes::{self, Given, RefusedXattr};
 use crate::tree::{Content, Device, Item, Kind, Leaf as TreeLeaf};
 
 /// How many directories are read before they are put in order.
@@ -51,7 +52,7 @@ pub(super) struct Planner<'a> {
     /// What objects were given.
     pub(super) givens: Givens<'a>,
     /// Whose the files are to be.
-    pub(super) owners: Owners,
+    pub(super) owners: &'a Ownership,
     /// Whether to link.
     pub(super) linking: Linking,
     /// What attributes the host takes.
@@ -62,7 +63,7 @@ impl Planner<'_> {
     /// Returns the plan of the tree at `start`; what the host is known to refuse is noted in `tally`.
     pub(super) fn plan(&self, start: Start, tally: &mut Tally) -> Result<Plan> {
         let Start { id, only, base } = start;
-        let mut layout = Layout::new(self.linking, base);
+        let mut layout = Layout::new(Gate::new(self.owners, &self.probe), base);
         let mut level = vec![id];
         while !level.is_empty() {
             let first = layout.plan.dirs.len() - level.len();
@@ -78,7 +79,7 @@ impl Planner<'_> {
     /// While some are put in order, the next ones are read; what was read is never much.
     fn plan_level(
         &self,
-        layout: &mut Layout,
+        layout: &mut Layout<'_>,
         (first, level): (usize, &[TreeId]),
         only: Option<&Name>,
         tally: &mut Tally,
@@ -124,16 +125,17 @@ impl Planner<'_> {
     fn read_leaf(&self, leaf: TreeLeaf) -> Result<ReadLeaf> {
         let TreeLeaf { kind, meta, group } = leaf;
         let meta = self.host_meta(&meta);
-        let (mut wanted, mut given) = (None, None);
+        let (mut wanted, mut given) = (Wanted::Private(None), None);
         if let Kind::File(Content::Object { id, size }) = &kind {
             // A record of another size is of no use: the object is read before it is used then.
             given = self
                 .givens
                 .get(id)?
                 .filter(|given| given.stat.size == *size);
-            if matches!(self.linking, Linking::Allowed) {
-                wanted = Some(inodes::inode_id(id, &meta.meta));
-            }
+            wanted = match self.linking {
+                Linking::Never(why) => Wanted::Private(why),
+                Linking::Allowed => Wanted::Link(inodes::inode_id(id, &meta.meta)),
+            };
         }
         Ok(ReadLeaf {
             kind,
@@ -146,7 +148,7 @@ impl Planner<'_> {
 
     /// Returns metadata as this host can have it.
     fn host_meta(&self, meta: &Meta) -> HostMeta {
-        let mut meta = self.owners.apply(meta);
+        let (mut meta, unmapped) = self.owners.apply(meta);
         let mut refused = Vec::new();
         meta.xattrs.retain(|name, value| {
             if !inodes::is_settable(name) {
@@ -160,7 +162,11 @@ impl Planner<'_> {
             }));
             taken
         });
-        HostMeta { meta, refused }
+        HostMeta {
+            meta,
+            refused,
+            unmapped,
+        }
     }
 }
 
@@ -175,28 +181,37 @@ struct Read {
 struct HostMeta {
     meta: Meta,
     refused: Vec<RefusedXattr>,
+    unmapped: Option<Unmapped>,
+}
+
+/// What a file with bytes is to be.
+#[derive(Clone, Copy)]
+enum Wanted {
+    /// A link to this inode.
+    Link(InodeId),
+    /// A file of its own; the reason where a link was asked for.
+    Private(Option<Reason>),
 }
 
 struct ReadLeaf {
     kind: Kind,
     meta: HostMeta,
     group: Option<LinkGroup>,
-    /// The inode that a link has to lead to.
-    wanted: Option<InodeId>,
+    wanted: Wanted,
     given: Option<Given>,
 }
 
 /// A plan while it grows, in tree order.
-struct Layout {
+struct Layout<'a> {
     plan: Plan,
-    linking: Linking,
+    gate: Gate<'a>,
     objects: HashMap<ContentId, u32>,
     used: HashSet<InodeId>,
     groups: HashMap<LinkGroup, Group>,
 }
 
-impl Layout {
-    fn new(linking: Linking, base: Vec<u8>) -> Self {
+impl<'a> Layout<'a> {
+    fn new(gate: Gate<'a>, base: Vec<u8>) -> Self {
         let plan = Plan {
             dirs: vec![Dir::default()],
             base,
@@ -204,7 +219,7 @@ impl Layout {
         };
         Self {
             plan,
-            linking,
+            gate,
             objects: HashMap::new(),
             used: HashSet::new(),
             groups: HashMap::new(),
@@ -218,19 +233,13 @@ impl Layout {
         ids: &mut Vec<TreeId>,
         tally: &mut Tally,
     ) -> Result<()> {
-        let Read {
-            meta: HostMeta { meta, refused },
-            dirs,
-            leaves,
-        } = read;
+        let Read { meta, dirs, leaves } = read;
         let parent = index(dir)?;
-        tally.refused(
-            &refused,
-            Spot {
-                dir: parent,
-                leaf: None,
-            },
-        );
+        let spot = Spot {
+            dir: parent,
+            leaf: None,
+        };
+        let meta = self.admit(meta, spot, None, tally)?;
         let (child, leaf) = (index(self.plan.dirs.len())?, index(self.plan.leaves.len())?);
         for (name, id) in dirs {
             ids.push(id);
@@ -261,7 +270,7 @@ impl Layout {
     ) -> Result<()> {
         let ReadLeaf {
             kind,
-            meta: HostMeta { meta, refused },
+            meta,
             group,
             wanted,
             given,
@@ -281,13 +290,11 @@ impl Layout {
                 }
             }
         }
-        tally.refused(
-            &refused,
-            Spot {
-                dir,
-                leaf: Some(at),
-            },
-        );
+        let spot = Spot {
+            dir,
+            leaf: Some(at),
+        };
+        let meta = self.admit(meta, spot, Some(&name), tally)?;
         let make = match kind {
             Kind::File(Content::Empty) => Make::Empty,
             Kind::File(Content::Object { id, size }) => self.choose((id, size), given, wanted)?,
@@ -305,19 +312,38 @@ impl Layout {
         Ok(())
     }
 
+    /// Takes in metadata that the host can have, without the attributes that it refuses; `name` is that of a leaf.
+    fn admit(
+        &mut self,
+        meta: HostMeta,
+        spot: Spot,
+        name: Option<&Name>,
+        tally: &mut Tally,
+    ) -> Result<Meta> {
+        let HostMeta {
+            meta,
+            refused,
+            unmapped,
+        } = meta;
+        let plan = &self.plan;
+        let path = || plan.show_in(spot.dir, name.map(Name::as_bytes));
+        self.gate.pass(&meta, unmapped, path)?;
+        tally.refused(&refused, spot);
+        Ok(meta)
+    }
+
     /// Chooses what a file is made from; the first in tree order to want an inode gets the link.
     fn choose(
         &mut self,
         (id, size): (ContentId, u64),
         given: Option<Given>,
-        wanted: Option<InodeId>,
+        wanted: Wanted,
     ) -> Result<Make> {
         self.plan.bytes += size;
         let object = self.object(id, size, given)?;
-        let wanted = match (self.linking, wanted) {
-            (Linking::Allowed, Some(wanted)) => wanted,
-            (Linking::Allowed, None) => return Ok(Make::Private(object, None)),
-            (Linking::Never(why), _) => return Ok(Make::Private(object, why)),
+        let wanted = match wanted {
+            Wanted::Link(wanted) => wanted,
+            Wanted::Private(why) => return Ok(Make::Private(object, why)),
         };
         if !self.used.insert(wanted) {
             return Ok(Make::Private(object, Some(Reason::InodeUsed)));
@@ -347,7 +373,7 @@ impl Layout {
     fn finish(self) -> Plan {
         let Self {
             mut plan,
-            linking: _,
+            gate: _,
             objects: _,
             used: _,
             groups,

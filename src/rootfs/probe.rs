@@ -1,16 +1,16 @@
-//! Owns asking the host which extended attributes it takes at all, once a name instead of once a file.
+//! Owns asking the host what it takes at all, once instead of once a file: extended attributes by name, owners.
 
 use std::collections::HashMap;
 use std::os::fd::BorrowedFd;
 use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::XattrFlags;
+use rustix::fs::{Gid, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use super::host;
-use crate::error::{Context, Result};
+use crate::error::{Context, Result, io_text};
 
-/// A file without a name to try attributes on.
+/// A file without a name to try things on.
 #[derive(Debug)]
 pub(super) struct Probe {
     file: std::fs::File,
@@ -46,5 +46,15 @@ impl Probe {
         };
         known.insert(name.into(), answer.clone());
         answer
+    }
+
+    /// Returns why the host does not let a file be this user's and group's.
+    pub(super) fn refuses_owner(&self, (uid, gid): (u32, u32)) -> Option<String> {
+        let owner = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+        let done = rustix::fs::fchown(&self.file, owner.0, owner.1);
+        done.err().map(|e| match e {
+            Errno::INVAL | Errno::OVERFLOW => "this user namespace has no such id".to_owned(),
+            other => io_text(&other.into()),
+        })
     }
 }

@@ -11,7 +11,6 @@ use super::*;
 use crate::digest::ContentId;
 use crate::meta::{Meta, Mtime};
 use crate::path::TreePath;
-use crate::store::inodes::Owners;
 use crate::tree::Device;
 use crate::watch::Watch;
 
@@ -582,7 +581,7 @@ fn files_of_another_owner_come_out_as_those_of_the_asked_one() {
     let root =
         fixture.put(&Folder::new(meta(0o755, 1)).with("f", file(owned(0o4711, 12, 13), "bytes")));
     let options = Options {
-        owners: Owners::Own {
+        owners: Ownership::Rootless {
             uid: 1000,
             gid: 1001,
         },

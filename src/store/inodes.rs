@@ -17,7 +17,7 @@ use crate::tree::Content;
 /// The version byte of a record.
 const VERSION: u8 = 1;
 
-/// Whose files a host's file system is given.
+/// Whose the files of a store are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Owners {
     /// Those the image names, which takes root.

@@ -1,0 +1,12 @@
+//! Checkouts on hosts as they are: without root, in a user namespace, on full disks, and beside somebody who means harm.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test that cannot go on has failed, and what it removes is its own"
+)]
+
+mod bench;
+mod image;
+mod rootless;
