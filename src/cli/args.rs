@@ -254,6 +254,9 @@ pub(super) struct Checkout {
     /// The same for groups
     #[arg(long, value_name = "CONTAINER:HOST:SIZE")]
     pub(super) gid_map: Vec<String>,
+    /// Treat warnings as errors
+    #[arg(long)]
+    pub(super) strict: bool,
 }
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]

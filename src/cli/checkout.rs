@@ -10,7 +10,7 @@ use super::session::Session;
 use crate::error::{Error, Result};
 use crate::idmap::IdMap;
 use crate::path::TreePath;
-use crate::rootfs::{LinkMode, Options, Ownership, Report, checkout};
+use crate::rootfs::{LinkMode, Options, Ownership, Report, Strictness, checkout};
 
 pub(super) fn run(session: &Session, args: &Checkout) -> Result<()> {
     let options = options(session, args)?;
@@ -52,6 +52,10 @@ fn options(session: &Session, args: &Checkout) -> Result<Options> {
         jobs: std::num::NonZeroUsize::new(session.jobs()),
         sub: sub.transpose()?,
         owners: owners(args)?,
+        strictness: match args.strict {
+            true => Strictness::Refuse,
+            false => Strictness::Report,
+        },
         ..Options::default()
     })
 }

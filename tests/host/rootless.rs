@@ -314,6 +314,46 @@ fn the_root_of_a_user_namespace_gets_the_images_owners_but_no_devices() {
 }
 
 #[test]
+fn a_strict_checkout_fails_where_a_warning_would_be_said() {
+    if !can_run(&["setpriv"]) {
+        return;
+    }
+    let place = Place::with(Who::User, rich());
+    for mode in MODES {
+        let target = place.out("tree");
+        let (code, line) =
+            place.fails(&["checkout", "--strict", "--link", mode, "image:1", &target]);
+        assert_eq!(code, 1);
+        assert!(
+            line.contains("xattr refused at bin/ping: security.capability: "),
+            "{line}"
+        );
+        assert!(line.contains("(2 in all); "), "{line}");
+        assert_eq!(place.names("work"), ["store"]);
+    }
+    place.ok(&[
+        "checkout",
+        "--strict",
+        "--path",
+        "home",
+        "image:1",
+        &place.out("tree"),
+    ]);
+    place.is_sound();
+    let root = Place::with(Who::Root, rich());
+    let target = root.out("tree");
+    root.ok(&["checkout", "--strict", "image:1", &target]);
+    let target = root.out("rootless");
+    let (code, line) = root.fails(&["checkout", "--strict", "--rootless", "image:1", &target]);
+    assert_eq!(code, 1);
+    assert!(
+        line.contains("device skipped at dev/null: it takes root to make it (2 in all)"),
+        "{line}"
+    );
+    assert_eq!(root.names("work"), ["store", "tree"]);
+}
+
+#[test]
 fn a_device_of_many_names_is_one_that_is_left_out() {
     if !can_run(&[]) {
         return;
