@@ -197,6 +197,7 @@ impl Checkout<'_> {
                 nodes,
                 givens: view.givens()?,
                 owners: &options.owners,
+                stored: writer.owners(),
                 linking,
                 probe,
             };

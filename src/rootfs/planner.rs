@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::meta::Meta;
 use crate::path::Name;
 use crate::store::catalog::{Givens, Nodes};
-use crate::store::inodes::{self, Given, RefusedXattr};
+use crate::store::inodes::{self, Given, Owners, RefusedXattr};
 use crate::tree::{Content, Device, Item, Kind, Leaf as TreeLeaf};
 
 /// How many directories are read before they are put in order.
@@ -53,6 +53,8 @@ pub(super) struct Planner<'a> {
     pub(super) givens: Givens<'a>,
     /// Whose the files are to be.
     pub(super) owners: &'a Ownership,
+    /// Whose the store's are.
+    pub(super) stored: Owners,
     /// Whether to link.
     pub(super) linking: Linking,
     /// What attributes the host takes.
@@ -134,6 +136,9 @@ impl Planner<'_> {
                 .filter(|given| given.stat.size == *size);
             wanted = match self.linking {
                 Linking::Never(why) => Wanted::Private(why),
+                Linking::Allowed if !self.stored.can_read(meta.meta.mode) => {
+                    Wanted::Private(Some(Reason::Unreadable))
+                }
                 Linking::Allowed => Wanted::Link(inodes::inode_id(id, &meta.meta)),
             };
         }

@@ -66,6 +66,9 @@ pub enum Reason {
     /// The file has as many names as it can have, and a fresh one could not be put in its place.
     #[serde(rename = "link limit")]
     LinkLimit,
+    /// Its mode keeps its owner from reading it, so that an ordinary user's store could not check it again.
+    #[serde(rename = "unreadable by its mode")]
+    Unreadable,
     /// The host does not take an attribute of the file, so that the store cannot hold it to be linked.
     #[serde(rename = "xattr refused")]
     XattrRefused,
@@ -82,6 +85,7 @@ impl Reason {
             Self::OtherFilesystem => "other filesystem",
             Self::LinkRefused => "hard links not permitted",
             Self::LinkLimit => "link limit",
+            Self::Unreadable => "unreadable by its mode",
             Self::XattrRefused => "xattr refused",
             Self::NoReflink => "reflink not supported",
         }
@@ -163,6 +167,7 @@ mod tests {
             Reason::OtherFilesystem,
             Reason::LinkRefused,
             Reason::LinkLimit,
+            Reason::Unreadable,
             Reason::XattrRefused,
             Reason::NoReflink,
         ] {

@@ -58,7 +58,15 @@ impl Owners {
         }
     }
 
-    /// Returns an image's metadata as files of this host get it.
+    /// Tells whether the store could read a file of this mode again, to check it.
+    pub fn can_read(self, mode: u16) -> bool {
+        match self {
+            Self::AsImage => true,
+            Self::Own { .. } => mode & 0o400 != 0,
+        }
+    }
+
+    /// Returns an image's metadata as files of the store get it.
     #[must_use]
     pub fn apply(self, meta: &Meta) -> Meta {
         match self {

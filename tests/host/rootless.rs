@@ -60,6 +60,24 @@ fn an_ordinary_users_checkout_is_his_own_with_the_images_modes() {
         assert!(said.contains("(and 1 more): device skipped"), "{said}");
         assert!(said.contains("(and 1 more): xattr refused"), "{said}");
     }
+    place.is_sound();
+}
+
+#[test]
+fn what_an_ordinary_user_could_not_check_again_is_no_link() {
+    if !can_run(&["setpriv"]) {
+        return;
+    }
+    let place = Place::with(Who::User, rich());
+    let report = place.json(&["checkout", "image:1", &place.out("tree")]);
+    assert_eq!(report["report"]["reasons"]["unreadable by its mode"], 2);
+    place.is_sound();
+    let output = Place::with(Who::Root, rich());
+    let report = output.json(&["checkout", "image:1", &output.out("tree")]);
+    assert_eq!(
+        report["report"]["reasons"]["unreadable by its mode"],
+        serde_json::Value::Null
+    );
 }
 
 #[test]
