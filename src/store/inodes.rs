@@ -34,12 +34,17 @@ pub enum Owners {
 impl Owners {
     /// Returns what this process may give.
     pub fn of_process() -> Self {
-        match rustix::process::geteuid().as_raw() {
-            0 => Self::AsImage,
-            uid => Self::Own {
-                uid,
-                gid: rustix::process::getegid().as_raw(),
-            },
+        match rustix::process::geteuid().is_root() {
+            true => Self::AsImage,
+            false => Self::own(),
+        }
+    }
+
+    /// Returns this process's user and group.
+    pub fn own() -> Self {
+        Self::Own {
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
         }
     }
 

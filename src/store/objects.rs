@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 
-use super::inodes::{self, Given, Stat};
+use super::inodes::{self, Given, Owners, Stat};
 use super::{Store, Writer, durable};
 use crate::digest::{ContentHasher, ContentId};
 use crate::error::{Context, Error, Result, quoted};
@@ -54,8 +54,15 @@ impl Writer<'_> {
 
     /// Gives a staged file its metadata and counts it in.
     fn stage_object(&self, file: &File, id: ContentId, size: u64, meta: &Meta) -> Result<()> {
-        let meta = self.owners.apply_to_object(meta);
-        let refused = inodes::give(file, &meta).context("set the metadata of the object", id)?;
+        let mut meta = self.owners.apply_to_object(meta);
+        let refused = inodes::give(file, &meta).or_else(|e| {
+            if !is_no_id(&e) {
+                return Err(e);
+            }
+            meta = Owners::own().apply_to_object(&meta);
+            inodes::give(file, &meta)
+        });
+        let refused = refused.context("set the metadata of the object", id)?;
         // An object without an attribute is another inode than one with it.
         let mut got = meta;
         refused.iter().for_each(|r| {
@@ -246,6 +253,16 @@ impl LargeObject<'_> {
             }
         }
     }
+}
+
+/// Tells whether the system has no such id: the user namespace we are root of holds some only. The content is no worse
+/// for that; what a checkout wants is looked at when there is one.
+fn is_no_id(e: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(
+        Errno::from_io_error(e),
+        Some(Errno::INVAL | Errno::OVERFLOW)
+    )
 }
 
 /// Tells whether `file` holds `data` at `at`.

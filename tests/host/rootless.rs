@@ -332,6 +332,36 @@ fn the_root_of_a_user_namespace_gets_the_images_owners_but_no_devices() {
 }
 
 #[test]
+fn ids_that_a_user_namespace_does_not_have_come_in_and_are_refused_or_mapped_on_the_way_out() {
+    if !can_run(&["setpriv", "unshare"]) {
+        return;
+    }
+    let image = Image::new()
+        .dir("./", (0o755, 0, 0))
+        .file("a", (0o644, 0, 0), "a")
+        .file("b", (0o644, 70_000, 4_294_967_294 >> 12), "b");
+    let place = Place::with(Who::Namespaced, image);
+    place.is_sound();
+    let (code, line) = place.fails(&["checkout", "image:1", &place.out("plain")]);
+    assert_eq!(code, 1);
+    assert!(line.contains("'b': the host does not let a file belong to 70000:1048575: this user namespace has no such id; map owners"), "{line}");
+    place.ok(&["checkout", "--rootless", "image:1", &place.out("rootless")]);
+    assert_eq!(place.tree("work/rootless")["b"].owner, (100_000, 100_000));
+    let maps = [
+        "--uid-map=0:0",
+        "--uid-map=70000:7",
+        "--gid-map=0:0",
+        "--gid-map=1048575:8",
+    ];
+    place.ok(&[&["checkout"], &maps[..], &["image:1", &place.out("mapped")]].concat());
+    assert_eq!(place.tree("work/mapped")["b"].owner, (100_007, 100_008));
+    place.is_sound();
+    // The catalog is made again from what the files show.
+    fs::remove_file(place.path("work/store/catalog.redb")).unwrap();
+    place.is_sound();
+}
+
+#[test]
 fn a_strict_checkout_fails_where_a_warning_would_be_said() {
     if !can_run(&["setpriv"]) {
         return;
