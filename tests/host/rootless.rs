@@ -402,6 +402,35 @@ fn a_strict_checkout_fails_where_a_warning_would_be_said() {
 }
 
 #[test]
+fn a_damaged_file_of_other_owners_is_named_with_the_paths_that_need_it() {
+    if !can_run(&[]) {
+        return;
+    }
+    let place = Place::with(Who::Root, rich());
+    place.ok(&["checkout", UIDS, GIDS, "image:1", &place.out("mapped")]);
+    place.ok(&["checkout", "--rootless", "image:1", &place.out("rootless")]);
+    for (tree, path) in [("mapped", "home/ada/notes"), ("rootless", "etc/drop")] {
+        let file = fs::OpenOptions::new()
+            .append(true)
+            .open(place.path(&format!("work/{tree}/{path}")));
+        std::io::Write::write_all(&mut file.unwrap(), b"!").unwrap();
+    }
+    let output = place.run(place.who, &["fsck", "--json"]);
+    assert_eq!(output.status.code(), Some(3));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let findings = report["report"]["findings"].as_array().unwrap();
+    let mut paths: Vec<_> = findings.iter().map(|found| &found["paths"][0]).collect();
+    paths.sort_by_key(ToString::to_string);
+    assert_eq!(paths, ["/etc/drop", "/home/ada/notes"]);
+    for found in findings {
+        assert_eq!(
+            (&found["kind"], &found["images"][0]),
+            (&"flipped".into(), &"image:1".into())
+        );
+    }
+}
+
+#[test]
 fn a_device_of_many_names_is_one_that_is_left_out() {
     if !can_run(&[]) {
         return;

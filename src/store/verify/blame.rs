@@ -7,7 +7,8 @@ use super::names::Leads;
 use super::{Bench, Damage, Whose};
 use crate::digest::{ContentId, InodeId};
 use crate::error::Result;
-use crate::store::inodes::{Owners, inode_id};
+use crate::meta::Meta;
+use crate::store::inodes::{Owners, inode_id, is_settable};
 use crate::tree::{Content, Item, Kind, Leaf, Node};
 
 /// Where the damages of contents and inodes are in the list.
@@ -15,6 +16,27 @@ use crate::tree::{Content, Item, Kind, Leaf, Node};
 struct Wanted {
     contents: HashMap<ContentId, usize>,
     inodes: HashMap<InodeId, usize>,
+    /// Whose those inodes are: checkouts may give files to others than the image names.
+    owners: BTreeSet<(u32, u32)>,
+}
+
+impl Wanted {
+    /// Returns the damaged inodes that a file with this content and metadata may be linked to.
+    fn inodes_of(&self, content: &ContentId, meta: &Meta) -> Vec<&usize> {
+        if self.inodes.is_empty() {
+            return Vec::new();
+        }
+        let mut meta = Owners::of_process().apply(meta);
+        meta.xattrs.retain(|name, _| is_settable(name));
+        let mut owners = self.owners.clone();
+        owners.insert((meta.uid, meta.gid));
+        let mut found = Vec::new();
+        for (uid, gid) in owners {
+            (meta.uid, meta.gid) = (uid, gid);
+            found.extend(self.inodes.get(&inode_id(content, &meta)));
+        }
+        found
+    }
 }
 
 /// Adds to each damaged object the images and paths that need it.
@@ -24,7 +46,10 @@ pub(super) fn find_images(bench: Bench<'_>, leads: &Leads, damages: &mut [Damage
         match damage.whose {
             Whose::Known => {}
             Whose::Content(id) => drop(wanted.contents.insert(id, at)),
-            Whose::Inode(id) => drop(wanted.inodes.insert(id, at)),
+            Whose::Inode(id, owner) => {
+                wanted.inodes.insert(id, at);
+                wanted.owners.insert(owner);
+            }
         }
     }
     if wanted.contents.is_empty() && wanted.inodes.is_empty() {
@@ -109,12 +134,8 @@ fn note_files(
         else {
             continue;
         };
-        let mut inode = None;
-        if !wanted.inodes.is_empty() {
-            let id = inode_id(id, &Owners::of_process().apply(meta));
-            inode = wanted.inodes.get(&id);
-        }
-        for at in wanted.contents.get(id).into_iter().chain(inode) {
+        let inodes = wanted.inodes_of(id, meta);
+        for at in wanted.contents.get(id).into_iter().chain(inodes) {
             let path = join(path, name.as_bytes());
             note(&mut damages[*at].finding, names, &path);
         }

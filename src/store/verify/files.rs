@@ -244,7 +244,7 @@ pub(super) fn check_inodes(bench: Bench<'_>, result: &mut Findings) -> Result<Ve
 
 fn check_inode(bench: Bench<'_>, file: &Present<InodeId>) -> Result<Option<Damage>> {
     let below = paths::inode(&file.id);
-    let whose = Whose::Inode(file.id);
+    let whose = Whose::Inode(file.id, (file.stat.uid, file.stat.gid));
     let found = |kind, detail: String| {
         Ok(Some(Damage {
             finding: Finding::of_file(kind, &below, detail),

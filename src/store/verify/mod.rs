@@ -165,8 +165,8 @@ enum Whose {
     Known,
     /// Those whose layers carry this content.
     Content(ContentId),
-    /// Those whose trees have a file that this inode would be made for.
-    Inode(InodeId),
+    /// Those whose trees have a file that this inode, of this user and group, would be made for.
+    Inode(InodeId, (u32, u32)),
 }
 
 impl From<Finding> for Damage {
