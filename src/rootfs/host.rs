@@ -1,11 +1,14 @@
 //! Owns the system calls that write below one directory handle.
 //! Refuses to follow a symlink, whoever put it there, and to leave the directory.
+//!
+//! Nobody but processes of our own user can enter the directory while it is filled. Whatever those swap in it: a name
+//! is only ever made new, or opened without following it and looked at before it is changed through that handle. A
+//! symlink or a link to another file in the place of what was made is an error. A directory of theirs, moved here
+//! whole, is written into: that takes the right to write there themselves.
 
-use std::ffi::OsStr;
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Statx, Uid};
 use rustix::io::{Errno, Result};
@@ -71,7 +74,26 @@ pub(super) fn make_dir(at: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
 
 /// Lets its owner into a directory again, whatever mode it was given.
 pub(super) fn unlock_dir(at: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
-    rustix::fs::chmodat(at, name, PRIVATE_DIR, AtFlags::empty())
+    match rustix::fs::openat(at, name, dir_flags(), Mode::empty()) {
+        Ok(dir) => rustix::fs::fchmod(&dir, PRIVATE_DIR),
+        Err(Errno::ACCESS) => {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let dir = rustix::fs::openat(at, name, flags, Mode::empty())?;
+            chmod_unopened(&dir, PRIVATE_DIR)
+        }
+        Err(e) => Err(e),
+    }
+}
+
+/// Changes the mode of what a handle of `O_PATH` leads to: the kernel takes no such handle itself, but what stands
+/// for it in `/proc`.
+fn chmod_unopened(pinned: &OwnedFd, mode: Mode) -> Result<()> {
+    rustix::fs::chmodat(
+        rustix::fs::CWD,
+        inodes::path_of(pinned.as_fd()),
+        mode,
+        AtFlags::empty(),
+    )
 }
 
 /// Makes a new regular file that nobody else can open.
@@ -129,7 +151,7 @@ pub(super) fn give_unopened(
     name: &[u8],
     meta: &Meta,
     kind: FileType,
-) -> Result<Vec<RefusedXattr>> {
+) -> io::Result<Vec<RefusedXattr>> {
     let Meta {
         mode,
         uid,
@@ -137,42 +159,43 @@ pub(super) fn give_unopened(
         mtime,
         xattrs,
     } = meta;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let pinned = rustix::fs::openat(at, name, flags, Mode::empty())?;
+    let stat = rustix::fs::statx(&pinned, c"", AtFlags::EMPTY_PATH, inodes::stat_flags())?;
+    if FileType::from_raw_mode(u32::from(stat.stx_mode)) != kind || stat.stx_nlink > 1 {
+        return Err(io::Error::other(
+            "something else was put in its place meanwhile",
+        ));
+    }
     let owner = (Some(Uid::from_raw(*uid)), Some(Gid::from_raw(*gid)));
-    rustix::fs::chownat(at, name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW)?;
+    rustix::fs::chownat(&pinned, c"", owner.0, owner.1, AtFlags::EMPTY_PATH)?;
     if kind != FileType::Symlink {
-        // Follows symlinks, but this is none: it was made a moment ago in a directory of our own.
-        rustix::fs::chmodat(
-            at,
-            name,
-            Mode::from_raw_mode(u32::from(*mode)),
-            AtFlags::empty(),
-        )?;
+        chmod_unopened(&pinned, Mode::from_raw_mode(u32::from(*mode)))?;
     }
     let mut refused = Vec::new();
-    if !xattrs.is_empty() {
-        let path = PathBuf::from(format!("/proc/self/fd/{}", at.as_raw_fd()))
-            .join(OsStr::from_bytes(name));
-        for (key, value) in xattrs {
-            if let Err(e) = inodes::set_xattr(&path, key, value) {
-                refused.push(RefusedXattr {
-                    name: key.clone(),
-                    why: e.to_string(),
-                });
-            }
+    for (key, value) in xattrs {
+        if let Err(e) = inodes::set_xattr_unopened(pinned.as_fd(), key, value) {
+            refused.push(RefusedXattr {
+                name: key.clone(),
+                why: e.to_string(),
+            });
         }
     }
-    rustix::fs::utimensat(
-        at,
-        name,
-        &inodes::timestamps(*mtime),
-        AtFlags::SYMLINK_NOFOLLOW,
-    )?;
+    let times = inodes::timestamps(*mtime);
+    match rustix::fs::utimensat(&pinned, c"", &times, AtFlags::EMPTY_PATH) {
+        // Before Linux 5.8. This one follows no symlink either.
+        Err(Errno::INVAL | Errno::NOENT) => {
+            rustix::fs::utimensat(at, name, &times, AtFlags::SYMLINK_NOFOLLOW)?;
+        }
+        other => other?,
+    }
     Ok(refused)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::inodes::Stat;
 
     fn root(dir: &tempfile::TempDir) -> OwnedFd {
         rustix::fs::open(dir.path(), dir_flags(), Mode::empty()).unwrap()
@@ -210,5 +233,87 @@ mod tests {
         }
         assert!(path.len() > 2 * PATH_MAX);
         open_dir(root.as_fd(), &path).unwrap();
+    }
+
+    /// A directory with a fifo in it that something else was put in the place of, and what must not be touched.
+    fn swapped(swap: impl Fn(&std::path::Path, &std::path::Path)) {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, victim) = (root(&dir), dir.path().join("victim"));
+        make_node(
+            root.as_fd(),
+            b"victim",
+            FileType::Fifo,
+            Device { major: 0, minor: 0 },
+        )
+        .unwrap();
+        swap(&victim, &dir.path().join("fifo"));
+        let before = stat(root.as_fd(), b"victim").unwrap();
+        let meta = Meta {
+            mode: 0o777,
+            ..Meta::default()
+        };
+        let error = give_unopened(root.as_fd(), b"fifo", &meta, FileType::Fifo).unwrap_err();
+        assert!(error.to_string().contains("something else"), "{error}");
+        let after = stat(root.as_fd(), b"victim").unwrap();
+        assert_eq!(Stat::seen(&after), Stat::seen(&before));
+    }
+
+    #[test]
+    fn what_was_put_in_the_place_of_a_fifo_is_not_changed() {
+        swapped(|victim, place| std::os::unix::fs::symlink(victim, place).unwrap());
+        swapped(|victim, place| std::fs::hard_link(victim, place).unwrap());
+        swapped(|_, place| std::fs::create_dir(place).unwrap());
+    }
+
+    #[test]
+    fn a_symlink_in_the_place_of_a_directory_is_not_opened_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = root(&dir);
+        make_dir(root.as_fd(), b"victim").unwrap();
+        let shut = |name: &[u8], mode| {
+            rustix::fs::chmodat(
+                root.as_fd(),
+                name,
+                Mode::from_raw_mode(mode),
+                AtFlags::empty(),
+            )
+        };
+        shut(b"victim", 0o500).unwrap();
+        make_symlink(root.as_fd(), b"link", b"victim").unwrap();
+        unlock_dir(root.as_fd(), b"link").unwrap_err();
+        let mode = || stat(root.as_fd(), b"victim").unwrap().stx_mode & Meta::MODE_BITS;
+        assert_eq!(mode(), 0o500);
+        for locked in [0, 0o500, 0o300] {
+            shut(b"victim", locked).unwrap();
+            unlock_dir(root.as_fd(), b"victim").unwrap();
+            assert_eq!(mode(), 0o700);
+        }
+    }
+
+    #[test]
+    fn a_symlink_gets_its_own_metadata_and_what_it_leads_to_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = root(&dir);
+        drop(make_file(root.as_fd(), b"victim").unwrap());
+        make_symlink(root.as_fd(), b"link", b"victim").unwrap();
+        let meta = Meta {
+            mode: 0o777,
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+            mtime: crate::meta::Mtime { secs: 7, nanos: 5 },
+            xattrs: [((*b"trusted.note").into(), (*b"of the link").into())].into(),
+        };
+        let before = stat(root.as_fd(), b"victim").unwrap();
+        let refused = give_unopened(root.as_fd(), b"link", &meta, FileType::Symlink).unwrap();
+        let after = stat(root.as_fd(), b"victim").unwrap();
+        assert_eq!(Stat::seen(&after), Stat::seen(&before));
+        let link = stat(root.as_fd(), b"link").unwrap().stx_mtime;
+        assert_eq!((link.tv_sec, link.tv_nsec), (7, 5));
+        let get = |name: &str| inodes::get_xattr(&dir.path().join(name), b"trusted.note");
+        assert!(!matches!(get("victim"), Ok(Some(_))));
+        // An ordinary user, and some file systems, have no such attributes.
+        if refused.is_empty() {
+            assert_eq!(get("link").unwrap().unwrap(), b"of the link");
+        }
     }
 }

@@ -3,8 +3,9 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 use rustix::fs::{Gid, Mode, Statx, StatxFlags, Timespec, Timestamps, Uid};
 use xattr::FileExt as _;
@@ -305,6 +306,20 @@ pub fn timestamps(mtime: Mtime) -> Timestamps {
         last_access: time,
         last_modification: time,
     }
+}
+
+/// Returns where in `/proc` a handle of `O_PATH` stands; what is done there is done to what it leads to, a symlink too.
+pub fn path_of(handle: BorrowedFd<'_>) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", handle.as_raw_fd()))
+}
+
+/// Sets an attribute of what a handle of `O_PATH` leads to, a symlink too.
+pub fn set_xattr_unopened(
+    handle: BorrowedFd<'_>,
+    name: &[u8],
+    value: &[u8],
+) -> std::io::Result<()> {
+    xattr::set_deref(path_of(handle), OsStr::from_bytes(name), value)
 }
 
 /// Sets an attribute of what `path` itself is, a symlink too.
