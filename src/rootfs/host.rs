@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Statx, Uid};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Statx, StatxFlags, Uid};
 use rustix::io::{Errno, Result};
 
 use crate::meta::Meta;
@@ -72,6 +72,11 @@ pub(super) fn make_dir(at: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
     rustix::fs::mkdirat(at, name, PRIVATE_DIR)
 }
 
+/// Lets its owner into an open directory again.
+pub(super) fn open_up(dir: BorrowedFd<'_>) -> Result<()> {
+    rustix::fs::fchmod(dir, PRIVATE_DIR)
+}
+
 /// Lets its owner into a directory again, whatever mode it was given.
 pub(super) fn unlock_dir(at: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
     match rustix::fs::openat(at, name, dir_flags(), Mode::empty()) {
@@ -94,6 +99,34 @@ fn chmod_unopened(pinned: &OwnedFd, mode: Mode) -> Result<()> {
         mode,
         AtFlags::empty(),
     )
+}
+
+/// What tells one file from all others: its file system and its number there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Identity {
+    device: (u32, u32),
+    inode: u64,
+}
+
+/// Returns what `name` in `at` is; the empty name is `at` itself.
+pub(super) fn identify(at: BorrowedFd<'_>, name: &[u8]) -> Result<Identity> {
+    let flags = match name.is_empty() {
+        true => AtFlags::EMPTY_PATH,
+        false => AtFlags::SYMLINK_NOFOLLOW,
+    };
+    let stat = rustix::fs::statx(at, name, flags, StatxFlags::INO)?;
+    Ok(Identity {
+        device: (stat.stx_dev_major, stat.stx_dev_minor),
+        inode: stat.stx_ino,
+    })
+}
+
+/// Tells whether a directory is our own, and nobody else can enter it.
+pub(super) fn is_private(dir: BorrowedFd<'_>) -> Result<bool> {
+    let stat = rustix::fs::statx(dir, c"", AtFlags::EMPTY_PATH, inodes::stat_flags())?;
+    let others = Mode::RWXG | Mode::RWXO;
+    let mode = Mode::from_raw_mode(u32::from(stat.stx_mode));
+    Ok(stat.stx_uid == rustix::process::geteuid().as_raw() && !mode.intersects(others))
 }
 
 /// Makes a new regular file that nobody else can open.

@@ -13,7 +13,7 @@ use super::owners::Ownership;
 use super::plan::{Make, Object, Plan};
 use super::report::{Reason, Warning};
 use super::tally::{Harm, Harmed, Tally};
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::store::Writer;
 use crate::store::inodes::{self, Stat};
 use crate::store::variants::{Filled, Sharing, Source};
@@ -55,7 +55,14 @@ impl Maker<'_> {
     /// Opens a directory of the plan.
     pub(super) fn open(&self, dir: u32) -> Result<std::os::fd::OwnedFd> {
         let path = self.plan.dir_path(dir);
-        host::open_dir(self.root, &path).with(|| self.plan.show_dir(dir), "open the directory")
+        match host::open_dir(self.root, &path) {
+            Err(Errno::LOOP | Errno::NOTDIR | Errno::NOENT) => Err(Error::failed(
+                "open the directory",
+                self.plan.show_dir(dir),
+                "something else was put in its place meanwhile",
+            )),
+            other => other.with(|| self.plan.show_dir(dir), "open the directory"),
+        }
     }
 
     /// Makes a leaf under its own name in its directory `at`.

@@ -1,4 +1,8 @@
 //! Owns where a checkout goes: a directory beside the target, which takes its place whole or goes away whole.
+//!
+//! Whoever may write to the directory that both are in, its owner for example, may rename either and put something
+//! else under its name, at any time. So the name is only trusted where it leads to the directory that was made, and
+//! the way there and back goes through handles.
 
 use std::ffi::{OsStr, OsString};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -6,13 +10,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, StatxAttributes};
 use rustix::io::Errno;
 
 use super::host;
 use super::plan::path_from_root;
-use crate::error::{Context, Error, Result, quoted};
+use crate::error::{Cause, Context, Error, Result, quoted};
 use crate::store::Store;
+use crate::store::paths::FOLDERS;
 
 const ACT: &str = "check out to";
 
@@ -44,14 +49,11 @@ impl Staging {
             );
         };
         let name = name.to_owned();
-        refuse_store(store, above, &name)?;
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let parent = rustix::fs::open(above, flags, Mode::empty())
-            .context("open the directory", quoted(above))?;
+        let parent = open_parent(above).map_err(|e| no_parent(e, above, &target))?;
+        refuse_store(store, &parent, &name, &target)?;
         let replaces = is_empty_dir(&parent, &name, &target)?;
         let staged = make_sibling(&parent, &name, &target)?;
-        let root = host::open_dir(parent.as_fd(), &staged)
-            .context("open the new directory beside", quoted(&target))?;
+        let root = open_staged(&parent, &staged, &target)?;
         Ok(Self {
             target,
             parent,
@@ -69,6 +71,42 @@ impl Staging {
 
     /// Puts it in its place, all at once.
     pub(super) fn put_in_place(&self) -> Result<()> {
+        self.check_parent()?;
+        self.check_is(&self.staged, "the new directory beside it was moved away")?;
+        self.rename()?;
+        self.check_is(self.name.as_bytes(), "something else was put there")
+    }
+
+    /// Fails where the target's directory is not the one that it was.
+    fn check_parent(&self) -> Result<()> {
+        let above = self.target.parent().unwrap_or(&self.target);
+        let now = open_parent(above).and_then(|now| host::identify(now.as_fd(), b""));
+        let then = host::identify(self.parent.as_fd(), b"").context("look at", quoted(above))?;
+        if now == Ok(then) {
+            return Ok(());
+        }
+        Err(self.swapped(&format!("its directory {} is another now", quoted(above))))
+    }
+
+    /// Fails where a name does not lead to the directory that was made.
+    fn check_is(&self, name: &[u8], why: &str) -> Result<()> {
+        match self.is_at(name) {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(Errno::NOENT) => Err(self.swapped(why)),
+            Err(e) => Err(e).context("look at", quoted(&self.target)),
+        }
+    }
+
+    fn is_at(&self, name: &[u8]) -> rustix::io::Result<bool> {
+        Ok(host::identify(self.parent.as_fd(), name)? == host::identify(self.root(), b"")?)
+    }
+
+    fn swapped(&self, why: &str) -> Error {
+        Error::failed(ACT, quoted(&self.target), why)
+            .hint("run it again where nobody else moves directories")
+    }
+
+    fn rename(&self) -> Result<()> {
         let (parent, to) = (&self.parent, self.name.as_os_str());
         let from = OsStr::from_bytes(&self.staged);
         let plain = || rustix::fs::renameat(parent, from, parent, to);
@@ -82,51 +120,110 @@ impl Staging {
             }
         };
         match done {
-            Err(Errno::NOTEMPTY | Errno::EXIST) => Err(Error::failed(
+            Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR) => Err(Error::failed(
                 ACT,
                 quoted(&self.target),
                 "something else appeared there meanwhile",
             )
             .hint("run it again with another directory")),
-            Err(Errno::BUSY) => {
-                Err(
-                    Error::failed(ACT, quoted(&self.target), "it is a mount point")
-                        .hint("name a new directory inside it"),
-                )
-            }
+            Err(Errno::BUSY) => Err(mount_point(&self.target)),
             other => other.context("rename the new directory to", quoted(&self.target)),
         }
     }
 
     /// Removes it and all that is in it.
     pub(super) fn discard(&self) -> Result<()> {
-        let gone = host::unlock_dir(self.parent.as_fd(), &self.staged)
-            .and_then(|()| remove_below(self.root()))
-            .and_then(|()| {
-                rustix::fs::unlinkat(&self.parent, self.staged.as_slice(), AtFlags::REMOVEDIR)
-            });
+        const ACT: &str = "remove the unfinished directory";
         let staged = self.target.with_file_name(OsStr::from_bytes(&self.staged));
-        gone.context("remove the unfinished directory", quoted(&staged))
+        let mut gone = host::open_up(self.root()).and_then(|()| remove_below(self.root()));
+        for _ in 0..2 {
+            // Somebody may have moved things while they were removed: another look finds what there is now.
+            gone = gone.or_else(|_| remove_below(self.root()));
+        }
+        gone.context(ACT, quoted(&staged))?;
+        if self.is_at(&self.staged) != Ok(true) {
+            return Err(Error::failed(
+                ACT,
+                quoted(&staged),
+                "it was moved away, empty",
+            ));
+        }
+        rustix::fs::unlinkat(&self.parent, self.staged.as_slice(), AtFlags::REMOVEDIR)
+            .context(ACT, quoted(&staged))
     }
 }
 
-fn refuse_store(store: &Store, above: &Path, name: &OsStr) -> Result<()> {
-    let target = above.join(name);
-    let real = above
-        .canonicalize()
-        .context("open the directory", quoted(above))?
-        .join(name);
-    let root = store
-        .root()
-        .canonicalize()
-        .context("open the store", quoted(store.root()))?;
-    if real.starts_with(root) {
-        return Err(
-            Error::failed(ACT, quoted(&target), "it is inside the store")
-                .hint("name a directory elsewhere"),
-        );
+fn open_parent(above: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(above, flags, Mode::empty())
+}
+
+fn no_parent(e: Errno, above: &Path, target: &Path) -> Error {
+    let (why, hint) = match e {
+        Errno::NOENT => ("is not there", "make it first"),
+        Errno::NOTDIR => ("is not a directory", "name another directory"),
+        _ => return Error::new("open the directory", quoted(above), Cause::Io(e.into())),
+    };
+    let why = format!("its directory {} {why}", quoted(above));
+    Error::failed(ACT, quoted(target), why).hint(hint)
+}
+
+fn mount_point(target: &Path) -> Error {
+    Error::failed(ACT, quoted(target), "it is a mount point").hint("name a new directory inside it")
+}
+
+/// Opens what was just made, and nothing that was put in its place since: its owner could get in.
+fn open_staged(parent: &OwnedFd, staged: &[u8], target: &Path) -> Result<OwnedFd> {
+    let opened = host::open_dir(parent.as_fd(), staged).and_then(|dir| {
+        let ours = host::is_private(dir.as_fd())?;
+        let names = names_in(host::open_dir(dir.as_fd(), b"")?)?;
+        Ok((ours && names.is_empty()).then_some(dir))
+    });
+    match opened {
+        Ok(Some(dir)) => Ok(dir),
+        Ok(None) | Err(Errno::LOOP | Errno::NOTDIR | Errno::NOENT | Errno::ACCESS) => {
+            let why = "the new directory beside it is not ours alone";
+            Err(Error::failed(ACT, quoted(target), why)
+                .hint("run it again where files are your own and nobody else moves directories"))
+        }
+        Err(e) => Err(e).context("open the new directory beside", quoted(target)),
+    }
+}
+
+/// Refuses what is inside the store, whatever path leads there: a symlink, or another mount of it.
+fn refuse_store(store: &Store, parent: &OwnedFd, name: &OsStr, target: &Path) -> Result<()> {
+    let look = || -> rustix::io::Result<bool> {
+        let store = store.folder().as_fd();
+        let mut inside = vec![host::identify(store, b"")?];
+        let folders = FOLDERS.map(|folder| host::identify(store, folder.as_bytes()));
+        inside.extend(folders.into_iter().flatten());
+        let mut here = host::identify(parent.as_fd(), b"")?;
+        let mut met = vec![here];
+        match host::identify(parent.as_fd(), name.as_bytes()) {
+            Err(Errno::NOENT) => {}
+            other => met.push(other?),
+        }
+        let mut folder = open_above(parent.as_fd())?;
+        loop {
+            let above = host::identify(folder.as_fd(), b"")?;
+            if above == here {
+                return Ok(met.iter().any(|met| inside.contains(met)));
+            }
+            met.push(above);
+            here = above;
+            folder = open_above(folder.as_fd())?;
+        }
+    };
+    if look().context("look at the directories above", quoted(target))? {
+        return Err(Error::failed(ACT, quoted(target), "it is inside the store")
+            .hint("name a directory elsewhere"));
     }
     Ok(())
+}
+
+fn open_above(dir: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat(dir, c"..", flags, Mode::empty())
 }
 
 /// Tells an empty directory from a name that is free; anything else is refused.
@@ -140,6 +237,9 @@ fn is_empty_dir(parent: &OwnedFd, name: &OsStr, target: &Path) -> Result<bool> {
             .hint("name a directory that is empty or not there yet"))
     };
     match FileType::from_raw_mode(u32::from(stat.stx_mode)) {
+        FileType::Directory if stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) => {
+            return Err(mount_point(target));
+        }
         FileType::Directory => {}
         FileType::Symlink => return refuse("it is a symlink"),
         _ => return refuse("it is not a directory"),
@@ -165,7 +265,19 @@ fn make_sibling(parent: &OwnedFd, name: &OsStr, target: &Path) -> Result<Vec<u8>
         match host::make_dir(parent.as_fd(), &staged) {
             Ok(()) => return Ok(staged),
             Err(Errno::EXIST) => {}
-            Err(e) => return Err(e).context("make a directory beside", quoted(target)),
+            Err(e) => {
+                let error = Error::new(
+                    "make a directory beside",
+                    quoted(target),
+                    Cause::Io(e.into()),
+                );
+                return Err(match e {
+                    Errno::ACCESS | Errno::PERM | Errno::ROFS => {
+                        error.hint("name a directory where you may make one")
+                    }
+                    _ => error,
+                });
+            }
         }
     }
 }

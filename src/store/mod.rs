@@ -9,7 +9,7 @@ pub mod inodes;
 pub mod locks;
 pub mod names;
 mod objects;
-mod paths;
+pub(crate) mod paths;
 pub mod reach;
 mod recipes;
 pub(crate) mod variants;
