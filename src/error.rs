@@ -85,6 +85,15 @@ impl Error {
         self
     }
 
+    /// Says of a refusal of the system what it was part of; other errors name that already.
+    #[must_use]
+    pub(crate) fn part_of(mut self, act: &'static str, object: impl fmt::Display) -> Self {
+        if matches!(self.0.cause, Cause::Io(_)) {
+            (self.0.act, self.0.object) = (act, object.to_string());
+        }
+        self
+    }
+
     /// Returns why it failed.
     pub fn cause(&self) -> &Cause {
         &self.0.cause

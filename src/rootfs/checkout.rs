@@ -1,5 +1,6 @@
 //! Owns laying out a merged tree as a directory of the host, all of it or nothing.
 
+use std::io::ErrorKind;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::os::fd::AsFd as _;
@@ -21,7 +22,7 @@ use super::sub;
 use super::tally::Tally;
 use super::target::Staging;
 use crate::digest::TreeId;
-use crate::error::{Context, Error, Result};
+use crate::error::{Cause, Context, Error, Result};
 use crate::path::TreePath;
 use crate::store::Writer;
 use crate::store::variants::Sharing;
@@ -117,7 +118,7 @@ pub fn checkout(
             .lay_out(root)
             .and_then(|report| staging.put_in_place().map(|()| report));
         done.map_err(|failure| match staging.discard() {
-            Ok(()) => failure,
+            Ok(()) => with_next_step(failure),
             Err(left) => failure.hint(left.to_string()),
         })
     };
@@ -130,6 +131,15 @@ pub fn checkout(
     let pool =
         pool.map_err(|e| Error::failed("start", format!("{jobs} threads"), e.to_string()))?;
     pool.install(run)
+}
+
+fn with_next_step(failure: Error) -> Error {
+    match failure.cause() {
+        Cause::Io(e) if matches!(e.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
+            failure.hint("make room there, or name a directory on another file system")
+        }
+        _ => failure,
+    }
 }
 
 #[derive(Clone, Copy)]

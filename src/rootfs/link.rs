@@ -224,10 +224,11 @@ impl Maker<'_> {
             id: &object.id,
             stat: &stat,
         };
-        let filled =
-            self.writer
-                .store()
-                .fill_from_object(source, &file, self.sharing, self.watch)?;
+        let filled = self
+            .writer
+            .store()
+            .fill_from_object(source, &file, self.sharing, self.watch)
+            .map_err(|e| e.part_of("copy the bytes of", self.show(place)))?;
         let reason = match filled {
             Filled::Reflinked => {
                 tally.report.reflinked.add(object.size);

@@ -93,7 +93,11 @@ fn stage_variant(
         id: &object.id,
         stat: &stat,
     };
-    writer.stage_inode(source, &plan.leaf(variant.leaf).meta, sharing, watch)
+    let staged = writer.stage_inode(source, &plan.leaf(variant.leaf).meta, sharing, watch);
+    staged.map_err(|e| {
+        let leaf = plan.show_leaf(variant.leaf);
+        e.part_of("make an inode in the store for", leaf)
+    })
 }
 
 fn harmed(leaf: u32, outcome: Restaged) -> Option<Harmed> {

@@ -12,4 +12,5 @@ mod bench;
 mod hostile;
 mod image;
 mod midway;
+mod refused;
 mod rootless;
