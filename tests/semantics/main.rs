@@ -1,0 +1,19 @@
+//! What layers and layouts mean: `docs/semantics.md`, row by row. Each row there names its tests, and each test here is
+//! named by a row.
+//!
+//! A test builds its layers byte by byte, imports them with the program, and looks at what came of it from outside:
+//! the tree that is checked out and the bytes that are exported, or the exit code and the first line of the error, and
+//! that store and host are as they were.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on has failed, and what it removes is its own"
+)]
+
+mod layout;
+mod tarball;
+mod tree;
+mod world;
+
+mod whiteouts;

@@ -1,0 +1,245 @@
+//! Owns the store, the host around it, and what a test says of an import: accepted as this tree, or refused with that.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use assert_cmd::Command;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::layout::{self, Layer, Layout};
+use crate::tarball::Tar;
+use crate::tree;
+
+/// A store, a layout to import, and room for checkouts.
+pub struct World {
+    dir: TempDir,
+}
+
+/// What an import said.
+pub struct Imported {
+    /// Its JSON document.
+    pub report: Value,
+    /// The checkout.
+    pub root: PathBuf,
+    world: World,
+}
+
+/// Imports an image of these layers: it has to be accepted, and to come back byte for byte.
+pub fn accepts<L: Into<Layer>>(layers: impl IntoIterator<Item = L>) -> Imported {
+    World::new().accepts(layers, &[])
+}
+
+/// Imports an image of these layers: it has to be refused as malformed, saying all of `why`.
+pub fn refuses<L: Into<Layer>>(layers: impl IntoIterator<Item = L>, why: &[&str]) {
+    let world = World::new();
+    let layers: Vec<Layer> = layers.into_iter().map(Into::into).collect();
+    let layout = world.layout();
+    layout.index(&[layout.image(&layers)]);
+    world.refuses(&layout.source(), 4, why);
+}
+
+/// Imports a tar as the only layer: its last entry has to be refused, by name and place in its layer.
+///
+/// `lower` layers come before it.
+pub fn refuses_last(lower: &[Tar], tar: Tar, name: &str, why: &str) {
+    let at = tar.at;
+    refuses_at(lower, &tar.end(), at, name, why);
+}
+
+/// As [`refuses_last`], for a tar whose end is its own affair.
+pub fn refuses_at(lower: &[Tar], tar: &[u8], at: usize, name: &str, why: &str) {
+    let layer = Layer::gzip(tar);
+    let blob = layer.descriptor()["digest"].as_str().unwrap().to_owned();
+    let place = match name {
+        "" => format!("entry at byte {at}: "),
+        name => format!("entry '{name}' at byte {at}: "),
+    };
+    let lower = lower.iter().map(|tar| Layer::from(tar.clone()));
+    let layers: Vec<Layer> = lower.chain([layer]).collect();
+    refuses(layers, &[&blob, &place, why]);
+}
+
+impl World {
+    /// Makes one whose store is there and empty.
+    pub fn new() -> Self {
+        let world = Self {
+            dir: tempfile::tempdir().unwrap(),
+        };
+        fs::create_dir(world.path("host")).unwrap();
+        world.ok(&["init"]);
+        world
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Returns a new, empty layout beside the store, called `image`.
+    pub fn layout(&self) -> Layout {
+        Layout::make(self.path("image"))
+    }
+
+    pub fn run(&self, args: &[&str]) -> Output {
+        Command::cargo_bin("ocistore")
+            .unwrap()
+            .current_dir(self.path("host"))
+            .arg("--store")
+            .arg(self.path("store"))
+            .args(args)
+            .timeout(std::time::Duration::from_secs(300))
+            .output()
+            .unwrap()
+    }
+
+    /// Runs what has to succeed; returns its JSON document.
+    pub fn ok(&self, args: &[&str]) -> Value {
+        let output = self.run(&[args, &["--json"]].concat());
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{args:?}: {errors}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Runs what has to fail; returns its exit code and all it said.
+    pub fn fails(&self, args: &[&str]) -> (i32, String) {
+        let output = self.run(args);
+        assert!(!output.status.success(), "{args:?} should fail");
+        assert!(output.stdout.is_empty(), "{args:?} printed a result");
+        let errors = String::from_utf8(output.stderr).unwrap();
+        (output.status.code().unwrap(), errors)
+    }
+
+    /// Imports an image of these layers, checks it out, and compares its export with what came.
+    pub fn accepts<L: Into<Layer>>(
+        self,
+        layers: impl IntoIterator<Item = L>,
+        flags: &[&str],
+    ) -> Imported {
+        let layers: Vec<Layer> = layers.into_iter().map(Into::into).collect();
+        let layout = self.layout();
+        layout.index(&[layout.image(&layers)]);
+        self.accepts_layout(&layout, flags)
+    }
+
+    /// Imports a layout of one image, checks it out, and compares its export with what came.
+    pub fn accepts_layout(self, layout: &Layout, flags: &[&str]) -> Imported {
+        let report = self.ok(&[&["import", &layout.source()], flags].concat());
+        let root = self.path("root");
+        self.ok(&["checkout", "image", root.to_str().unwrap()]);
+        let copy = self.path("copy");
+        self.ok(&["export", "image", &format!("oci:{}", copy.display())]);
+        assert!(
+            layout::blobs_in(&copy) == layout.blobs(),
+            "the export is not what came"
+        );
+        let fsck = self.run(&["fsck"]);
+        assert!(fsck.status.success(), "fsck: {fsck:?}");
+        Imported {
+            report,
+            root,
+            world: self,
+        }
+    }
+
+    /// Imports what has to be refused: the one line of the error says all of `why`, and nothing is changed.
+    pub fn refuses(&self, source: &str, code: i32, why: &[&str]) {
+        self.refuses_with(source, &[], code, why);
+    }
+
+    /// As [`World::refuses`], with flags.
+    pub fn refuses_with(&self, source: &str, flags: &[&str], code: i32, why: &[&str]) {
+        let before = tree::snapshot(self.dir.path());
+        let (actual, said) = self.fails(&[&["import", source], flags].concat());
+        let line = said.trim_end();
+        assert_eq!(actual, code, "{line}");
+        assert!(
+            line.starts_with("ocistore: cannot ") && !line.contains('\n'),
+            "expected one line, got {line}"
+        );
+        for why in why {
+            assert!(line.contains(why), "expected '{why}' in: {line}");
+        }
+        let after = tree::snapshot(self.dir.path());
+        for (path, was) in &before {
+            assert_eq!(after.get(path), Some(was), "{}", path.display());
+        }
+        let new = after.keys().filter(|path| !before.contains_key(*path));
+        assert_eq!(new.collect::<Vec<_>>(), Vec::<&PathBuf>::new());
+    }
+}
+
+impl Imported {
+    /// Compares the checked-out tree, as [`tree::list`] writes it.
+    #[track_caller]
+    pub fn tree(self, wanted: &[&str]) -> Self {
+        assert_eq!(tree::list(&self.root), wanted);
+        self
+    }
+
+    /// Compares what kinds of warnings there were, in the order of their names' declaration.
+    #[track_caller]
+    pub fn warns(self, wanted: &[(&str, u64)]) -> Self {
+        let warnings = self.report["warnings"].as_array().unwrap();
+        let kinds: Vec<(&str, u64)> = warnings
+            .iter()
+            .map(|w| (w["kind"].as_str().unwrap(), w["count"].as_u64().unwrap()))
+            .collect();
+        assert_eq!(kinds, wanted);
+        self
+    }
+
+    /// Compares the metadata of one name, as [`tree::stat`] writes it; without root, owners are not looked at.
+    #[track_caller]
+    pub fn stat(self, path: &str, wanted: &str) -> Self {
+        let seen = tree::stat(&self.path(path));
+        if is_root() {
+            assert_eq!(seen, wanted, "{path}");
+        } else {
+            let without_owner = |text: &str| {
+                let mut parts = text.split(' ');
+                (
+                    parts.next().map(str::to_owned),
+                    parts.nth(1).map(str::to_owned),
+                )
+            };
+            assert_eq!(without_owner(&seen), without_owner(wanted), "{path}");
+        }
+        self
+    }
+
+    /// Compares the extended attributes of one name, as [`tree::xattrs`] writes them.
+    #[track_caller]
+    pub fn xattrs(self, path: &str, wanted: &[&str]) -> Self {
+        assert_eq!(tree::xattrs(&self.path(path)), wanted, "{path}");
+        self
+    }
+
+    /// Imports the same with `--strict` into a store of its own, which has to be refused.
+    #[track_caller]
+    pub fn strictly_refused(self, why: &[&str]) -> Self {
+        let strict = World::new();
+        let source = format!("oci:{}", self.world.path("image").display());
+        let why = [why, &["without --strict"]].concat();
+        strict.refuses_with(&source, &["--strict"], 4, &why);
+        self
+    }
+
+    /// Returns where a name of the checkout is.
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.root.join(Path::new(path))
+    }
+
+    /// Returns the store, and what else there is.
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+}
+
+/// Tells whether owners, devices and other things that take root can be compared.
+pub fn is_root() -> bool {
+    let root = rustix::process::geteuid().is_root();
+    let required = std::env::var_os("OCISTORE_REQUIRE_PEERS").is_some();
+    assert!(root || !required, "these tests need root here");
+    root
+}
