@@ -4,10 +4,11 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use ocistore::digest::Digest;
+use ocistore::digest::{Algorithm, Digest, DigestHasher};
 use serde_json::{Value, json};
 
 use crate::tarball::Tar;
+use crate::world::World;
 
 pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -74,6 +75,13 @@ pub fn descriptor(media_type: &str, bytes: &[u8]) -> Value {
     })
 }
 
+/// Returns the digest of another algorithm.
+pub fn digest_by(algorithm: Algorithm, bytes: &[u8]) -> Digest {
+    let mut hasher = DigestHasher::new(algorithm);
+    hasher.update(bytes);
+    hasher.finish()
+}
+
 /// Gives a descriptor its name in a layout.
 pub fn named(mut descriptor: Value, name: &str) -> Value {
     descriptor["annotations"] = json!({"org.opencontainers.image.ref.name": name});
@@ -92,7 +100,7 @@ pub fn config(layers: &[Layer]) -> Value {
 }
 
 /// Returns the manifest of an image.
-pub fn manifest(config: Value, layers: Vec<Value>) -> Value {
+pub fn manifest(config: &Value, layers: &[Value]) -> Value {
     json!({
         "schemaVersion": 2,
         "mediaType": MANIFEST,
@@ -121,6 +129,16 @@ impl Layout {
         descriptor
     }
 
+    /// Puts a blob there by the digest of another algorithm; returns its descriptor.
+    pub fn blob_by(&self, algorithm: Algorithm, media_type: &str, bytes: &[u8]) -> Value {
+        let mut descriptor = descriptor(media_type, bytes);
+        descriptor["digest"] = digest_by(algorithm, bytes).to_string().into();
+        let path = self.blob_path(&descriptor);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+        descriptor
+    }
+
     /// Puts a document there; returns its descriptor.
     pub fn document(&self, media_type: &str, document: &Value) -> Value {
         self.blob(media_type, document.to_string().as_bytes())
@@ -136,7 +154,24 @@ impl Layout {
     pub fn image(&self, layers: &[Layer]) -> Value {
         let config = self.document(CONFIG, &config(layers));
         let layers = layers.iter().map(|l| self.blob(&l.media_type, &l.blob));
-        self.document(MANIFEST, &manifest(config, layers.collect()))
+        let layers: Vec<Value> = layers.collect();
+        self.document(MANIFEST, &manifest(&config, &layers))
+    }
+
+    /// Puts an image of one small file there.
+    pub fn small_image(&self, text: &str) -> Value {
+        self.image(&[Layer::from(Tar::new().file("f", text))])
+    }
+
+    /// Puts an index there; returns its descriptor.
+    pub fn nested(&self, children: &[Value]) -> Value {
+        let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": children});
+        self.document(INDEX, &index)
+    }
+
+    /// Puts `depth` indexes there, one over another, the lowest over `child`; returns the uppermost.
+    pub fn nested_deep(&self, child: Value, depth: usize) -> Value {
+        (0..depth).fold(child, |child, _| self.nested(&[child]))
     }
 
     /// Writes `index.json` over these descriptors.
@@ -152,6 +187,36 @@ impl Layout {
     /// Returns the layout's folder as an argument.
     pub fn source(&self) -> String {
         format!("oci:{}", self.path.display())
+    }
+
+    /// Imports all of it, which has to come back byte for byte; returns the import's report.
+    #[track_caller]
+    pub fn comes_back(&self, world: &World) -> Value {
+        let report = world.ok(&["import", &self.source()]);
+        let names = report["images"].as_array().unwrap().iter();
+        let names: Vec<&str> = names.map(|i| i["name"].as_str().unwrap()).collect();
+        let copy = world.path("copy");
+        let to = format!("oci:{}", copy.display());
+        world.ok(&[&["export", "--full-names"], &names[..], &[&to]].concat());
+        assert!(
+            blobs_in(&copy) == self.blobs(),
+            "the export is not what came"
+        );
+        let fsck = world.run(&["fsck"]);
+        assert!(fsck.status.success(), "fsck: {fsck:?}");
+        report
+    }
+
+    /// Returns the layout as a tar.
+    pub fn tar(&self) -> Tar {
+        let read = |name: &str| fs::read(self.path.join(name)).unwrap();
+        let mut tar = Tar::new()
+            .file("oci-layout", read("oci-layout"))
+            .file("index.json", read("index.json"));
+        for (name, bytes) in self.blobs() {
+            tar = tar.file(format!("blobs/sha256/{name}"), bytes);
+        }
+        tar
     }
 
     /// Returns every blob by its name.

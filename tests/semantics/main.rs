@@ -6,14 +6,19 @@
 //! that store and host are as they were.
 
 #![expect(
+    unreachable_pub,
     clippy::unwrap_used,
     clippy::disallowed_methods,
     reason = "a test that cannot go on has failed, and what it removes is its own"
 )]
 
 mod layout;
+mod packed;
 mod tarball;
 mod tree;
 mod world;
+
+mod compression;
+mod media_types;
 
 mod whiteouts;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::time::{Duration, Instant};
 
 use assert_cmd::Command;
 use serde_json::Value;
@@ -15,6 +16,8 @@ use crate::tree;
 /// A store, a layout to import, and room for checkouts.
 pub struct World {
     dir: TempDir,
+    /// How many MiB the program may write to, where that is bounded.
+    memory: Option<u32>,
 }
 
 /// What an import said.
@@ -66,10 +69,19 @@ impl World {
     pub fn new() -> Self {
         let world = Self {
             dir: tempfile::tempdir().unwrap(),
+            memory: None,
         };
         fs::create_dir(world.path("host")).unwrap();
         world.ok(&["init"]);
         world
+    }
+
+    /// Makes one whose program has no more memory than this.
+    pub fn of_mib(memory: u32) -> Self {
+        Self {
+            memory: Some(memory),
+            ..Self::new()
+        }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -82,15 +94,26 @@ impl World {
     }
 
     pub fn run(&self, args: &[&str]) -> Output {
-        Command::cargo_bin("ocistore")
-            .unwrap()
+        self.program()
             .current_dir(self.path("host"))
             .arg("--store")
             .arg(self.path("store"))
             .args(args)
-            .timeout(std::time::Duration::from_secs(300))
+            .timeout(Duration::from_secs(300))
             .output()
             .unwrap()
+    }
+
+    fn program(&self) -> Command {
+        let Some(mib) = self.memory else {
+            return Command::cargo_bin("ocistore").unwrap();
+        };
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", r#"ulimit -d "$0" && exec "$@""#])
+            .arg((u64::from(mib) << 10).to_string())
+            .arg(assert_cmd::cargo::cargo_bin("ocistore"));
+        shell
     }
 
     /// Runs what has to succeed; returns its JSON document.
@@ -164,7 +187,11 @@ impl World {
         for (path, was) in &before {
             assert_eq!(after.get(path), Some(was), "{}", path.display());
         }
-        let new = after.keys().filter(|path| !before.contains_key(*path));
+        // The lock that writers begin under is made by the first, and stays.
+        let lock = Path::new("store/locks/sessions");
+        let new = after
+            .keys()
+            .filter(|path| !before.contains_key(*path) && *path != lock);
         assert_eq!(new.collect::<Vec<_>>(), Vec::<&PathBuf>::new());
     }
 }
@@ -234,6 +261,16 @@ impl Imported {
     pub fn world(&self) -> &World {
         &self.world
     }
+}
+
+/// Runs what must not take long, however slow the machine is.
+#[track_caller]
+pub fn quickly<T>(run: impl FnOnce() -> T) -> T {
+    let began = Instant::now();
+    let outcome = run();
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(20), "it took {took:?}");
+    outcome
 }
 
 /// Tells whether owners, devices and other things that take root can be compared.
