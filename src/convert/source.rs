@@ -114,7 +114,7 @@ impl Source {
         let what = quoted(path);
         let malformed = |why: String| Error::malformed("read the image layout", &what, why);
         let metadata = match std::fs::metadata(path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            Err(e) if is_missing(&e) => {
                 return Err(Error::missing(
                     "read the image layout",
                     &what,
@@ -221,19 +221,30 @@ fn read_docker(archive: Archive, limits: &Limits) -> Result<(Vec<Root>, Kind)> {
     Ok((roots, Kind::Docker(archive, blobs)))
 }
 
-/// Opens a file, following symlinks; a fifo, device, socket or folder in its place is malformed input.
+fn is_missing(e: &io::Error) -> bool {
+    matches!(
+        e.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}
+
+/// Opens a file, following symlinks; a fifo, device, socket or folder in its place is malformed input, and so is a way
+/// to it that leads nowhere.
 fn open_file(path: &Path) -> Result<Option<File>> {
-    match durable::open_regular(path) {
+    let malformed = |why: &str| Err(Error::malformed("read", quoted(path), why));
+    // Looked at before it is opened: opening alone makes some devices act.
+    let opened = match std::fs::metadata(path) {
+        Ok(metadata) if !metadata.is_file() => return malformed("it is not a regular file"),
+        Ok(_) => durable::open_regular(path),
+        Err(e) => Err(e),
+    };
+    match opened {
         Ok(file) => Ok(Some(file)),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => match std::fs::metadata(path) {
-            Ok(metadata) if !metadata.is_file() => Err(Error::malformed(
-                "read",
-                quoted(path),
-                "it is not a regular file",
-            )),
-            _ => Err(e).context("read", quoted(path)),
-        },
+        Err(e) if is_missing(&e) => Ok(None),
+        Err(e) if e.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+            malformed("its symlinks lead nowhere")
+        }
+        Err(e) => Err(e).context("read", quoted(path)),
     }
 }
 

@@ -19,6 +19,7 @@ mod tree;
 mod world;
 
 mod compression;
+mod hostile_layouts;
 mod media_types;
 
 mod whiteouts;
