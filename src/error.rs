@@ -1,6 +1,6 @@
 //! Owns the crate's error: an act, its object and the cause, and which exit code that is.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io;
 
 /// The result of everything that can fail here.
@@ -8,7 +8,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What could not be done, to what, and why.
 ///
-/// Displays as one line, `cannot <act> <object>: <cause>`, then `; <next step>` where there is one.
+/// Displays as one line, `cannot <act> <object>: <cause>`, then `; <next step>` where there is one. Whatever names and
+/// texts of an image are in it, no control character is: a terminal would obey it.
 #[derive(Debug)]
 pub struct Error(Box<Inner>);
 
@@ -121,11 +122,12 @@ impl fmt::Display for Error {
             cause,
             hint,
         } = &*self.0;
-        write!(f, "cannot {act} {object}: {cause}")?;
-        match hint {
-            Some(hint) => write!(f, "; {hint}"),
-            None => Ok(()),
-        }
+        let next = hint.as_ref().map_or_else(String::new, |h| format!("; {h}"));
+        let line = format!("cannot {act} {object}: {cause}{next}");
+        line.chars().try_for_each(|c| match c.is_control() {
+            true => write!(f, "{}", c.escape_default()),
+            false => f.write_char(c),
+        })
     }
 }
 
@@ -206,5 +208,12 @@ mod tests {
             "cannot check out debian:13: no such image; see `ocistore images`"
         );
         assert_eq!(error.exit_code(), 2);
+    }
+
+    #[test]
+    fn what_an_image_says_never_reaches_the_terminal_as_it_is() {
+        let error = Error::malformed("import", "'a\nb'", "got \u{1b}[2J, \u{9b}, é");
+        let line = r"cannot import 'a\nb': got \u{1b}[2J, \u{9b}, é";
+        assert_eq!(error.to_string(), line);
     }
 }

@@ -142,7 +142,7 @@ fn describe(text: &mut String, manifest: &Manifest, config: &Value) {
     let mut line = |name: &str, value: Option<&str>| {
         if let Some(value) = value.filter(|v| !v.is_empty()) {
             // Writing to a string does not fail.
-            writeln!(text, "{name:<11} {value}").ok();
+            writeln!(text, "{name:<11} {}", output::printable(value, &[])).ok();
         }
     };
     let field = |name: &str| config.get(name).and_then(Value::as_str);

@@ -30,7 +30,7 @@ pub(super) struct Output {
 impl Output {
     pub(super) fn print(self, session: &Session) -> Result<()> {
         let text = match session.style() {
-            Style::Text => self.text,
+            Style::Text => printable(&self.text, &['\n']),
             Style::Json => format!("{:#}\n", with_schema(self.json)),
             Style::Quiet => self
                 .quiet
@@ -39,6 +39,18 @@ impl Output {
         };
         print_bytes(text.as_bytes())
     }
+}
+
+/// Returns text that no terminal obeys: images choose their own platforms, dates and types.
+pub(super) fn printable(text: &str, allowed: &[char]) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c.is_control() && !allowed.contains(&c) {
+            true => shown.extend(c.escape_default()),
+            false => shown.push(c),
+        }
+    }
+    shown
 }
 
 fn with_schema(json: Value) -> Value {
@@ -101,6 +113,10 @@ pub(super) fn bytes(n: u64) -> String {
 
 /// Returns rows as columns, the first row a head; `right` tells which columns are numbers.
 pub(super) fn table(rows: &[Vec<String>], right: &[usize]) -> String {
+    let rows: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| row.iter().map(|cell| printable(cell, &[])).collect())
+        .collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         rows.iter()
@@ -111,7 +127,7 @@ pub(super) fn table(rows: &[Vec<String>], right: &[usize]) -> String {
     };
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut text = String::new();
-    for row in rows {
+    for row in &rows {
         let mut line = String::new();
         for (column, cell) in row.iter().enumerate() {
             let width = widths[column];

@@ -21,5 +21,6 @@ mod world;
 mod compression;
 mod hostile_layouts;
 mod media_types;
+mod names;
 
 mod whiteouts;
