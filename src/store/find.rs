@@ -1,5 +1,7 @@
 //! Owns finding what a person's reference means, down to one image of one platform.
 
+use std::collections::HashSet;
+
 use super::Store;
 use super::catalog::View;
 use super::reach::Reach;
@@ -30,23 +32,31 @@ impl Store {
     /// Finds the one image that `text` means on `platform` (`os/architecture[/variant]`), or on this machine's.
     pub fn find_image(&self, text: &str, platform: Option<&str>) -> Result<Descriptor> {
         let at = self.find(text)?;
-        let mut there = Vec::new();
-        self.view(|view| self.images_of(view, &at, &mut there, 0))?;
+        let there = self.view(|view| self.images_of(view, &at))?;
         if at.media() != Media::Index && (platform.is_none() || there.is_empty()) {
             return Ok(at);
         }
         pick(text, &there, platform.unwrap_or(&host_platform()))
     }
 
-    /// Collects the images below a descriptor, in order, each with its platform.
-    fn images_of(
-        &self,
-        view: &View,
-        at: &Descriptor,
-        found: &mut Vec<(Descriptor, String)>,
-        depth: usize,
-    ) -> Result<()> {
-        if at.media() == Media::Index && depth <= super::reach::DEPTH_MAX {
+    /// Returns the images below a descriptor, in order, each with its platform.
+    fn images_of(&self, view: &View, at: &Descriptor) -> Result<Vec<(Descriptor, String)>> {
+        let mut found = Vec::new();
+        let mut read = HashSet::new();
+        let mut waiting = vec![at.clone()];
+        while let Some(at) = waiting.pop() {
+            if at.media() != Media::Index {
+                if let Some(image) = view.image(&at.digest)? {
+                    // What an index says of an image goes before what its config says.
+                    let platform = at.platform.clone().unwrap_or(image.platform);
+                    found.push((at, platform));
+                }
+                continue;
+            }
+            // Once: the ways through indexes of indexes can be more than anyone can go.
+            if !read.insert(at.digest) {
+                continue;
+            }
             let bytes = self.document(&at.digest)?;
             let Ok(Document::Index(children)) = Document::parse(&bytes, &at.media_type) else {
                 return Err(Error::damaged(
@@ -55,15 +65,9 @@ impl Store {
                     "it is malformed",
                 ));
             };
-            return children
-                .iter()
-                .try_for_each(|c| self.images_of(view, c, found, depth + 1));
+            waiting.extend(children.into_iter().rev());
         }
-        if let Some(image) = view.image(&at.digest)? {
-            // What an index says of an image goes before what its config says.
-            found.push((at.clone(), at.platform.clone().unwrap_or(image.platform)));
-        }
-        Ok(())
+        Ok(found)
     }
 
     /// Returns the record of an image whose manifest is `descriptor`.
@@ -107,7 +111,9 @@ fn pick(text: &str, images: &[(Descriptor, String)], platform: &str) -> Result<D
     if let Some(at) = at {
         return Ok(images[at].0.clone());
     }
-    let there: Vec<&str> = images.iter().map(|(_, own)| own.as_str()).collect();
+    let mut there: Vec<&str> = images.iter().map(|(_, own)| own.as_str()).collect();
+    there.sort_unstable();
+    there.dedup();
     let only = match there.is_empty() {
         true => "it has no image with a root filesystem".to_owned(),
         false => format!(

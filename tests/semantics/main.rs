@@ -20,6 +20,7 @@ mod world;
 
 mod compression;
 mod hostile_layouts;
+mod indexes;
 mod media_types;
 mod names;
 

@@ -1,7 +1,7 @@
 //! Owns exports to an archive as `docker save` writes it: configs, plain layers, and the list of both.
 //! It has no place for manifests, so their digests are not kept; configs and `diff_ids` are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io::Write;
 use std::path::Path;
 
@@ -102,9 +102,7 @@ fn members(job: &Job<'_>) -> Result<(BTreeMap<String, Item>, Vec<u8>)> {
 
 /// Returns the one image that is meant: itself, or the only one of its index.
 fn the_image<'a>(job: &'a Job<'_>, export: &Export) -> Result<&'a ImageDocs> {
-    let mut found = Vec::new();
-    images_below(job, &export.descriptor.digest, &mut found);
-    found.dedup_by_key(|image| image.descriptor.digest);
+    let found = images_below(job, export.descriptor.digest);
     match found.as_slice() {
         [one] => Ok(one),
         [] => Err(Error::usage(
@@ -126,16 +124,22 @@ fn the_image<'a>(job: &'a Job<'_>, export: &Export) -> Result<&'a ImageDocs> {
     }
 }
 
-fn images_below<'a>(job: &'a Job<'_>, digest: &Digest, found: &mut Vec<&'a ImageDocs>) {
-    if let Some(image) = job.reach.images.get(digest) {
-        found.push(image);
-        return;
-    }
-    if let Some((_, Document::Index(children))) = job.reach.documents.get(digest) {
-        for child in children {
-            images_below(job, &child.digest, found);
+/// Returns the images below a document, each once, in order.
+fn images_below<'a>(job: &'a Job<'_>, root: Digest) -> Vec<&'a ImageDocs> {
+    let mut found = Vec::new();
+    let mut seen = HashSet::new();
+    let mut waiting = vec![root];
+    while let Some(digest) = waiting.pop() {
+        if !seen.insert(digest) {
+            continue;
+        }
+        if let Some(image) = job.reach.images.get(&digest) {
+            found.push(image);
+        } else if let Some((_, Document::Index(children))) = job.reach.documents.get(&digest) {
+            waiting.extend(children.iter().rev().map(|child| child.digest));
         }
     }
+    found
 }
 
 fn write(
