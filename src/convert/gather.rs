@@ -1,7 +1,7 @@
 //! Owns the walk over a source's documents: every one is checked against its descriptor and staged, and what they
 //! lead to is listed. After it, only layers and opaque blobs are left to take in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::io::Read as _;
 
 use super::source::Source;
@@ -10,9 +10,12 @@ use crate::digest::{DiffId, Digest};
 use crate::error::{Context, Error, Result};
 use crate::limits::Limits;
 use crate::store::Writer;
-use crate::store::reach::DEPTH_MAX;
+use crate::store::reach::Role;
 use crate::watch::Watch;
-use crate::wire::{Config, Descriptor, Document, Manifest, Media};
+use crate::wire::{self, Config, Descriptor, Document, Manifest, Media};
+
+/// How deep indexes may nest; `index.json` is depth 0.
+const DEPTH_MAX: usize = 8;
 
 /// What a source's documents lead to.
 #[derive(Default)]
@@ -23,8 +26,8 @@ pub(in crate::convert) struct Gathered {
     pub(in crate::convert) layers: BTreeMap<Digest, GatheredLayer>,
     /// Blobs that are kept as they are.
     pub(in crate::convert) blobs: BTreeMap<Digest, Descriptor>,
-    /// Documents that were read: each once.
-    documents: BTreeMap<Digest, u64>,
+    /// Documents that were read.
+    documents: HashSet<Digest>,
 }
 
 pub(in crate::convert) struct GatheredImage {
@@ -46,42 +49,122 @@ pub(in crate::convert) struct Gatherer<'a> {
     pub(in crate::convert) source: &'a Source,
     pub(in crate::convert) writer: &'a Writer<'a>,
     pub(in crate::convert) watch: &'a dyn Watch,
-    pub(in crate::convert) limits: &'a Limits,
-    pub(in crate::convert) mislabelled: Mislabelled,
+    limits: &'a Limits,
+    mislabelled: Mislabelled,
     pub(in crate::convert) gathered: Gathered,
+    line: Line,
 }
 
-impl Gatherer<'_> {
-    /// Follows one of the source's roots.
-    pub(in crate::convert) fn follow(
-        &mut self,
-        descriptor: &Descriptor,
-        depth: usize,
-    ) -> Result<()> {
+/// What is still to be followed, in the order in which it was found: so an index's depth is that of the shortest way to
+/// it, and each document is read once for each role it has, however often others name it.
+#[derive(Default)]
+struct Line {
+    waiting: VecDeque<(Descriptor, usize)>,
+    /// What documents hold besides: followed once all else is, unless that led to it.
+    rest: Vec<(Descriptor, usize)>,
+    /// The sizes of what came into line.
+    known: HashMap<(Digest, Role), u64>,
+}
+
+impl<'a> Gatherer<'a> {
+    pub(in crate::convert) fn new(
+        source: &'a Source,
+        writer: &'a Writer<'a>,
+        watch: &'a dyn Watch,
+        (limits, mislabelled): (&'a Limits, Mislabelled),
+    ) -> Self {
+        Self {
+            source,
+            writer,
+            watch,
+            limits,
+            mislabelled,
+            gathered: Gathered::default(),
+            line: Line::default(),
+        }
+    }
+
+    /// Follows the source's roots through all that they lead to.
+    pub(in crate::convert) fn follow_roots(mut self) -> Result<Gathered> {
+        for root in self.source.roots() {
+            self.enlist(&root.descriptor, 1)?;
+        }
+        loop {
+            while let Some((descriptor, depth)) = self.line.waiting.pop_front() {
+                self.follow(&descriptor, depth)?;
+            }
+            for (child, depth) in std::mem::take(&mut self.line.rest) {
+                if !self.has(&child.digest) {
+                    self.enlist(&child, depth)?;
+                }
+            }
+            if self.line.waiting.is_empty() {
+                return Ok(self.gathered);
+            }
+        }
+    }
+
+    fn has(&self, digest: &Digest) -> bool {
+        self.gathered.documents.contains(digest)
+            || self.gathered.blobs.contains_key(digest)
+            || self.gathered.layers.contains_key(digest)
+    }
+
+    /// Puts in line what has to be there, unless it is known; so the line is never longer than the source is large.
+    fn enlist(&mut self, descriptor: &Descriptor, depth: usize) -> Result<()> {
+        let key = (descriptor.digest, Role::of(descriptor));
+        if let Some(size) = self.line.known.get(&key) {
+            return self.same_size(descriptor, *size);
+        }
+        self.must_be_there(descriptor)?;
+        self.line.known.insert(key, descriptor.size);
+        self.line.waiting.push_back((descriptor.clone(), depth));
+        Ok(())
+    }
+
+    fn enlist_present(&mut self, children: &[Descriptor], depth: usize) -> Result<()> {
+        for child in children {
+            if child.data.is_some() || self.source.open_blob(&child.digest)?.is_some() {
+                self.enlist(child, depth)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn follow(&mut self, descriptor: &Descriptor, depth: usize) -> Result<()> {
         self.watch.check()?;
-        if depth > DEPTH_MAX {
+        let role = Role::of(descriptor);
+        if role == Role::Index && depth > DEPTH_MAX {
             return Err(self.malformed(
                 &descriptor.digest,
                 format!("indexes nest over {DEPTH_MAX} deep"),
             ));
         }
-        if let Some(size) = self.gathered.documents.get(&descriptor.digest) {
-            return self.same_size(descriptor, *size);
+        match role {
+            Role::Index | Role::Manifest => self.follow_document(descriptor, depth),
+            Role::Leaf => self.keep(descriptor),
+            Role::Unknown => self.follow_unknown(descriptor, depth),
         }
-        match descriptor.media() {
-            Media::Index | Media::Manifest => {}
-            Media::Config | Media::Layer(_) => return self.keep(descriptor),
-            Media::Other => return self.follow_other(descriptor, depth),
-        }
+    }
+
+    fn follow_document(&mut self, descriptor: &Descriptor, depth: usize) -> Result<()> {
         let bytes = self.document(descriptor)?;
         let document = Document::parse(&bytes, &descriptor.media_type)
             .map_err(|e| e.into_error("import", self.object(&descriptor.digest)))?;
+        // Every descriptor found in a document is an edge: an index's subject, and fields of a later image-spec.
+        let mut named: HashSet<Digest> = document.descriptors().iter().map(|d| d.digest).collect();
+        let rest = wire::strict_json(&bytes).map(|v| wire::descriptors_in(&v));
+        for child in rest.unwrap_or_default() {
+            if named.insert(child.digest) && self.source.open_blob(&child.digest)?.is_some() {
+                self.line.rest.push((child, depth + 1));
+            }
+        }
         match document {
             Document::Index(children) => {
-                children.iter().try_for_each(|c| self.follow(c, depth + 1))
+                children.iter().try_for_each(|c| self.enlist(c, depth + 1))
             }
             Document::Manifest(manifest) => self.follow_manifest(descriptor, manifest, depth),
-            Document::Unknown(children) => self.follow_present(&children, depth),
+            Document::Unknown(children) => self.enlist_present(&children, depth + 1),
         }
     }
 
@@ -92,13 +175,13 @@ impl Gatherer<'_> {
         depth: usize,
     ) -> Result<()> {
         // A subject need not be there (image-spec manifest.md, "subject").
-        self.follow_present(manifest.subject.as_slice(), depth)?;
+        self.enlist_present(manifest.subject.as_slice(), depth + 1)?;
         if !manifest.is_image() {
             self.keep(&manifest.config)?;
             return manifest
                 .layers
                 .iter()
-                .try_for_each(|layer| self.follow(layer, depth + 1));
+                .try_for_each(|layer| self.enlist(layer, depth + 1));
         }
         let bytes = self.document(&manifest.config)?;
         let config = Config::parse(&bytes)
@@ -159,24 +242,15 @@ impl Gatherer<'_> {
     }
 
     /// A blob of a type nobody here knows may be a document: what it points to comes along where it is there.
-    fn follow_other(&mut self, descriptor: &Descriptor, depth: usize) -> Result<()> {
+    fn follow_unknown(&mut self, descriptor: &Descriptor, depth: usize) -> Result<()> {
         if descriptor.size > self.limits.document_bytes {
             return self.keep(descriptor);
         }
         let bytes = self.document(descriptor)?;
         match Document::parse(&bytes, &descriptor.media_type) {
-            Ok(Document::Unknown(children)) => self.follow_present(&children, depth),
+            Ok(Document::Unknown(children)) => self.enlist_present(&children, depth + 1),
             _ => Ok(()),
         }
-    }
-
-    fn follow_present(&mut self, children: &[Descriptor], depth: usize) -> Result<()> {
-        for child in children {
-            if child.data.is_some() || self.source.open_blob(&child.digest)?.is_some() {
-                self.follow(child, depth + 1)?;
-            }
-        }
-        Ok(())
     }
 
     fn keep(&mut self, descriptor: &Descriptor) -> Result<()> {
@@ -235,7 +309,7 @@ impl Gatherer<'_> {
             ));
         }
         self.writer.stage_document(digest, &bytes)?;
-        self.gathered.documents.insert(*digest, *size);
+        self.gathered.documents.insert(*digest);
         Ok(bytes)
     }
 

@@ -1,16 +1,14 @@
 //! Owns reachability: which documents and blobs a set of names leads to.
 //!
-//! Fails closed: a document that cannot be read or followed is an error, never "no children".
+//! Fails closed: a document that cannot be read or followed is an error, never "no children". How deep documents nest
+//! does not matter here: whether an image may come in is for the import to say, and what is in is followed to its end.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::Store;
 use crate::digest::{DiffId, Digest};
 use crate::error::{Error, Result};
 use crate::wire::{self, Config, Descriptor, Document, Manifest, Media};
-
-/// How deep indexes may nest; `index.json` is depth 0.
-pub const DEPTH_MAX: usize = 8;
 
 /// What a set of names leads to.
 #[derive(Clone, Debug, Default)]
@@ -25,11 +23,15 @@ pub struct Reach {
     pub layers: BTreeMap<Digest, DiffId>,
     /// What was followed already, and as what: one digest may be a layer here and a manifest there.
     followed: BTreeSet<(Digest, Role)>,
+    /// What is still to be followed.
+    waiting: Vec<Descriptor>,
+    /// What documents hold besides: followed once all else is, unless that led to it.
+    rest: Vec<Descriptor>,
 }
 
 /// What a descriptor's media type makes of a blob, as far as following it goes.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Role {
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) enum Role {
     Index,
     Manifest,
     Leaf,
@@ -37,7 +39,7 @@ enum Role {
 }
 
 impl Role {
-    fn of(descriptor: &Descriptor) -> Self {
+    pub(crate) fn of(descriptor: &Descriptor) -> Self {
         match descriptor.media() {
             Media::Index => Self::Index,
             Media::Manifest => Self::Manifest,
@@ -69,9 +71,8 @@ impl Reach {
     /// Follows `roots` through everything they need.
     pub fn of(store: &Store, roots: &[Descriptor]) -> Result<Self> {
         let mut reach = Self::default();
-        for root in roots {
-            reach.follow(store, root, 0)?;
-        }
+        reach.wait_for(roots.iter().cloned());
+        reach.follow_waiting(store)?;
         Ok(reach)
     }
 
@@ -103,55 +104,59 @@ impl Reach {
             .collect()
     }
 
-    fn follow(&mut self, store: &Store, descriptor: &Descriptor, depth: usize) -> Result<()> {
+    fn follow_waiting(&mut self, store: &Store) -> Result<()> {
+        loop {
+            while let Some(descriptor) = self.waiting.pop() {
+                self.follow(store, &descriptor)?;
+            }
+            let mut rest = std::mem::take(&mut self.rest);
+            rest.retain(|child| !self.has(&child.digest));
+            self.wait_for(rest);
+            if self.waiting.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Puts documents in line, the first of them next.
+    fn wait_for(&mut self, found: impl IntoIterator<Item = Descriptor>) {
+        let line = self.waiting.len();
+        self.waiting.extend(found);
+        self.waiting[line..].reverse();
+    }
+
+    fn follow(&mut self, store: &Store, descriptor: &Descriptor) -> Result<()> {
         let role = Role::of(descriptor);
         if !self.followed.insert((descriptor.digest, role)) {
             return Ok(());
         }
-        if depth > DEPTH_MAX {
-            return Err(Error::damaged(
-                "follow",
-                descriptor.digest,
-                format!("indexes nest over {DEPTH_MAX} deep"),
-            ));
-        }
         match role {
-            Role::Index | Role::Manifest => self.follow_document(store, descriptor, depth),
+            Role::Index | Role::Manifest => self.follow_document(store, descriptor),
             Role::Leaf => self.keep(store, descriptor),
-            Role::Unknown => self.follow_unknown(store, descriptor, depth),
+            Role::Unknown => self.follow_unknown(store, descriptor),
         }
     }
 
-    fn follow_document(
-        &mut self,
-        store: &Store,
-        descriptor: &Descriptor,
-        depth: usize,
-    ) -> Result<()> {
+    fn follow_document(&mut self, store: &Store, descriptor: &Descriptor) -> Result<()> {
         let bytes = store.document(&descriptor.digest)?;
         let document = Document::parse(&bytes, &descriptor.media_type)
             .map_err(|e| Error::damaged("follow", descriptor.digest, e.to_string()))?;
         self.documents
             .insert(descriptor.digest, (descriptor.clone(), document.clone()));
-        match document {
-            Document::Index(children) => children
-                .iter()
-                .try_for_each(|c| self.follow(store, c, depth + 1))?,
-            Document::Manifest(manifest) => {
-                self.follow_manifest(store, descriptor, manifest, depth)?;
+        // Every descriptor found in a document is an edge: an index's subject, and fields of a later image-spec.
+        let mut named: HashSet<Digest> = document.descriptors().iter().map(|d| d.digest).collect();
+        let rest = wire::strict_json(&bytes).map(|v| wire::descriptors_in(&v));
+        for child in rest.unwrap_or_default() {
+            if named.insert(child.digest) && store.blob_size(&child.digest)?.is_some() {
+                self.rest.push(child);
             }
-            Document::Unknown(children) => self.follow_present(store, &children, depth)?,
         }
-        self.follow_rest(store, &bytes, depth)
-    }
-
-    /// Every descriptor found in a document is an edge: an index's subject, and fields of a later image-spec.
-    fn follow_rest(&mut self, store: &Store, bytes: &[u8], depth: usize) -> Result<()> {
-        let mut rest = wire::strict_json(bytes)
-            .map(|v| wire::descriptors_in(&v))
-            .unwrap_or_default();
-        rest.retain(|child| !self.has(&child.digest));
-        self.follow_present(store, &rest, depth)
+        match document {
+            Document::Index(children) => self.wait_for(children),
+            Document::Manifest(manifest) => self.follow_manifest(store, descriptor, manifest)?,
+            Document::Unknown(children) => self.follow_present(store, children)?,
+        }
+        Ok(())
     }
 
     fn follow_manifest(
@@ -159,7 +164,6 @@ impl Reach {
         store: &Store,
         descriptor: &Descriptor,
         manifest: Manifest,
-        depth: usize,
     ) -> Result<()> {
         let Manifest {
             config,
@@ -169,11 +173,10 @@ impl Reach {
         } = &manifest;
         self.keep(store, config)?;
         // A subject need not be there (image-spec manifest.md, "subject").
-        self.follow_present(store, subject.as_slice(), depth)?;
+        self.follow_present(store, subject.clone())?;
         if !manifest.is_image() {
-            return layers
-                .iter()
-                .try_for_each(|layer| self.follow(store, layer, depth + 1));
+            self.wait_for(layers.iter().cloned());
+            return Ok(());
         }
         let config = Config::parse(&store.document(&config.digest)?)
             .map_err(|e| Error::damaged("follow", descriptor.digest, e.to_string()))?;
@@ -203,19 +206,14 @@ impl Reach {
     }
 
     /// A blob of a type nobody here knows may be a document of a future one: what it points to stays.
-    fn follow_unknown(
-        &mut self,
-        store: &Store,
-        descriptor: &Descriptor,
-        depth: usize,
-    ) -> Result<()> {
+    fn follow_unknown(&mut self, store: &Store, descriptor: &Descriptor) -> Result<()> {
         self.keep(store, descriptor)?;
         if !store.may_be_document(&descriptor.digest, descriptor.size)? {
             return Ok(());
         }
         let bytes = store.document(&descriptor.digest)?;
         match Document::parse(&bytes, &descriptor.media_type) {
-            Ok(Document::Unknown(children)) => self.follow_present(store, &children, depth),
+            Ok(Document::Unknown(children)) => self.follow_present(store, children),
             _ => Ok(()),
         }
     }
@@ -223,14 +221,15 @@ impl Reach {
     fn follow_present(
         &mut self,
         store: &Store,
-        children: &[Descriptor],
-        depth: usize,
+        children: impl IntoIterator<Item = Descriptor>,
     ) -> Result<()> {
+        let mut present = Vec::new();
         for child in children {
             if store.blob_size(&child.digest)?.is_some() {
-                self.follow(store, child, depth + 1)?;
+                present.push(child);
             }
         }
+        self.wait_for(present);
         Ok(())
     }
 
@@ -258,9 +257,8 @@ impl Reach {
             if live.is_empty() {
                 return Ok(());
             }
-            for (descriptor, _) in &live {
-                self.follow(store, descriptor, 0)?;
-            }
+            self.wait_for(live.into_iter().map(|(descriptor, _)| descriptor));
+            self.follow_waiting(store)?;
             waiting = rest;
         }
     }

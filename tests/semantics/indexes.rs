@@ -31,6 +31,39 @@ fn an_index_at_depth_9_is_refused() {
 }
 
 #[test]
+fn an_artifact_in_an_index_at_depth_8_is_followed() {
+    let world = World::new();
+    let layout = world.layout();
+    let image = layout.small_image("f");
+    let settings = layout.blob("application/vnd.example.config.v1+json", b"{}");
+    let note = layout.blob("text/plain", b"note");
+    let mut artifact = manifest(&settings, &[note]);
+    artifact["subject"] = image;
+    layout.index(&[layout.nested_deep(layout.document(MANIFEST, &artifact), 8)]);
+    layout.comes_back(&world);
+}
+
+#[test]
+fn an_index_is_as_deep_as_the_shortest_way_to_it_whatever_the_order() {
+    for order in [[0, 1], [1, 0]] {
+        let world = World::new();
+        let layout = world.layout();
+        let lower = layout.nested_deep(layout.small_image("f"), 5);
+        let deep = layout.nested_deep(lower.clone(), 4);
+        let entries = [named(lower, "b"), named(deep, "a")];
+        layout.index(&order.map(|n: usize| entries[n].clone()));
+        layout.comes_back(&world);
+        // The way that is left is longer, but what is in the store is followed to its end.
+        world.ok(&["untag", "image:b"]);
+        world.ok(&["gc"]);
+        world.ok(&["fsck"]);
+        let root = world.path("root");
+        world.ok(&["checkout", "image:a", root.to_str().unwrap()]);
+        assert_eq!(crate::tree::list(&root), ["f=f"]);
+    }
+}
+
+#[test]
 fn each_document_is_read_once_however_many_ways_lead_to_it() {
     let world = World::of_mib(512);
     let layout = world.layout();
@@ -103,6 +136,62 @@ fn a_referrer_comes_along_with_its_subject_and_needs_none() {
     layout.index(&[of_image, of_nothing]);
     let report = layout.comes_back(&world);
     assert_eq!(report["layers"]["new"], 1);
+}
+
+#[test]
+fn the_subject_of_an_index_comes_along_where_it_is_there() {
+    let world = World::new();
+    let layout = world.layout();
+    let mut index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": []});
+    index["subject"] = layout.small_image("f");
+    index["later"] = json!({"field": layout.blob("text/plain", b"note")});
+    layout.index(&[layout.document(INDEX, &index)]);
+    let report = layout.comes_back(&world);
+    assert_eq!(report["layers"]["new"], 1);
+}
+
+#[test]
+fn a_chain_of_referrers_of_any_length_ends() {
+    let world = World::new();
+    let layout = world.layout();
+    let settings = layout.blob("application/vnd.oci.empty.v1+json", b"{}");
+    let mut last = layout.small_image("f");
+    for _ in 0..2000 {
+        let mut referrer = manifest(&settings, &[]);
+        referrer["subject"] = last;
+        last = layout.document(MANIFEST, &referrer);
+    }
+    layout.index(&[last]);
+    quickly(|| layout.comes_back(&world));
+}
+
+#[test]
+fn one_blob_that_is_unknown_here_and_a_manifest_there_is_both() {
+    let world = World::new();
+    let layout = world.layout();
+    let layer = Layer::from(Tar::new().file("f", "f"));
+    let config = layout.document(CONFIG, &config(std::slice::from_ref(&layer)));
+    let blob = layout.blob(LAYER, &layer.blob);
+    let mut image = manifest(&config, &[blob]);
+    image.as_object_mut().unwrap().remove("mediaType");
+    let image = layout.document(MANIFEST, &image);
+    for order in [["b", "a"], ["a", "b"]] {
+        let mut unknown = named(image.clone(), order[0]);
+        unknown["mediaType"] = UNKNOWN.into();
+        let known = named(image.clone(), order[1]);
+        let mut entries = [unknown, known];
+        entries.sort_by_key(|e| e["annotations"].to_string());
+        let world = World::new();
+        layout.index(&entries);
+        world.ok(&["import", &layout.source()]);
+        let root = world.path("root");
+        let name = format!("image:{}", order[1]);
+        world.ok(&["checkout", &name, root.to_str().unwrap()]);
+        assert_eq!(crate::tree::list(&root), ["f=f"]);
+        world.ok(&["fsck"]);
+        world.ok(&["gc"]);
+    }
+    drop(world);
 }
 
 #[test]

@@ -195,19 +195,8 @@ fn gather(
     options: &Options,
     watch: &dyn Watch,
 ) -> Result<Gathered> {
-    let mut gatherer = Gatherer {
-        limits: &options.limits,
-        mislabelled: options.mislabelled,
-        source,
-        writer,
-        watch,
-        gathered: Gathered::default(),
-    };
-    source
-        .roots()
-        .iter()
-        .try_for_each(|root| gatherer.follow(&root.descriptor, 0))?;
-    Ok(gatherer.gathered)
+    let bounds = (&options.limits, options.mislabelled);
+    Gatherer::new(source, writer, watch, bounds).follow_roots()
 }
 
 impl Gathered {
