@@ -19,8 +19,10 @@ mod tree;
 mod world;
 
 mod compression;
+mod documents;
 mod hostile_layouts;
 mod indexes;
+mod manifests;
 mod media_types;
 mod names;
 
