@@ -46,6 +46,8 @@ enum Member {
     Symlink(Box<[u8]>),
     /// Its target, relative to the archive's root.
     Hardlink(Box<[u8]>),
+    /// A folder, or what has no bytes to read: a fifo, a device.
+    Other,
 }
 
 impl Archive {
@@ -110,7 +112,10 @@ impl Archive {
                 Some(Member::Symlink(target)) => (target, target.starts_with(b"/")),
                 Some(Member::Hardlink(target)) => (target, true),
                 Some(Member::File(range)) if left.is_empty() => return Ok(Some(*range)),
-                Some(Member::File(_)) | None => continue,
+                Some(Member::Other) if left.is_empty() => {
+                    return Err(malformed("it is not a regular file".to_owned()));
+                }
+                Some(Member::File(_) | Member::Other) | None => continue,
             };
             links += 1;
             if links > LINKS_MAX {
@@ -153,7 +158,7 @@ impl Archive {
 impl Member {
     fn names_len(&self) -> usize {
         match self {
-            Self::File(_) => 0,
+            Self::File(_) | Self::Other => 0,
             Self::Symlink(target) | Self::Hardlink(target) => target.len(),
         }
     }
@@ -193,7 +198,7 @@ struct Extension {
 }
 
 impl Walk<'_> {
-    /// Returns the next file or link and its name.
+    /// Returns the next member and its name.
     fn next_member(&mut self) -> Result<Option<(Vec<u8>, Member)>> {
         let mut extension = Extension::default();
         while let Some(header) = self.header()? {
@@ -214,7 +219,11 @@ impl Walk<'_> {
                 EntryType::Regular
                 | EntryType::Continuous
                 | EntryType::Link
-                | EntryType::Symlink => {
+                | EntryType::Symlink
+                | EntryType::Directory
+                | EntryType::Fifo
+                | EntryType::Char
+                | EntryType::Block => {
                     return self.member(&header, extension).map(Some);
                 }
                 EntryType::GNUSparse => return Err(self.malformed("a sparse member")),
@@ -251,6 +260,9 @@ impl Walk<'_> {
         let kind = header.entry_type();
         if kind.is_file() || kind.is_contiguous() {
             return Ok((name, Member::File(range)));
+        }
+        if !kind.is_symlink() && !kind.is_hard_link() {
+            return Ok((name, Member::Other));
         }
         if range.size > 0 {
             return Err(self.malformed(&format!("a link with bytes, '{}'", escape(&name))));

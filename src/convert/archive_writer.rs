@@ -111,7 +111,7 @@ mod tests {
         assert_eq!(archive.read("oci-layout", 10).unwrap().unwrap(), b"abc");
         assert_eq!(archive.read(&long, 10).unwrap().unwrap(), b"abc");
         assert_eq!(archive.read("oci-layout", 2).unwrap_err().exit_code(), 4);
-        assert!(archive.read("blobs", 10).unwrap().is_none());
+        assert_eq!(archive.read("blobs", 10).unwrap_err().exit_code(), 4);
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod tarball;
 mod tree;
 mod world;
 
+mod archives;
 mod compression;
 mod documents;
 mod hostile_layouts;
