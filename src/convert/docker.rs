@@ -57,6 +57,7 @@ pub(super) fn read(archive: &Archive, limits: &Limits) -> Result<(Vec<Root>, Blo
     let mut members = Members {
         archive,
         limits,
+        configs: HashMap::new(),
         layers: HashMap::new(),
         blobs: Blobs::default(),
     };
@@ -136,6 +137,8 @@ struct Layer {
 struct Members<'a> {
     archive: &'a Archive,
     limits: &'a Limits,
+    /// Configs by where they begin: any number of images may name one, which is read once.
+    configs: HashMap<u64, Arc<SavedConfig>>,
     /// Descriptors by where the layer begins: legacy archives lead several names to one member.
     layers: HashMap<u64, Descriptor>,
     blobs: Blobs,
@@ -153,8 +156,11 @@ impl Members<'_> {
         })
     }
 
-    fn config(&mut self, image: &Saved) -> Result<SavedConfig> {
+    fn config(&mut self, image: &Saved) -> Result<Arc<SavedConfig>> {
         let range = self.find(&image.config)?;
+        if let Some(known) = self.configs.get(&range.offset) {
+            return Ok(Arc::clone(known));
+        }
         let bytes = self
             .archive
             .read(&image.config, self.limits.document_bytes)?
@@ -162,15 +168,17 @@ impl Members<'_> {
         let digest = Digest::sha256(&bytes);
         self.blobs.0.insert(digest, Held::Range(range));
         let diff_ids = Config::parse(&bytes).map(|c| c.diff_ids.iter().map(|d| d.0).collect());
-        Ok(SavedConfig {
+        let config = Arc::new(SavedConfig {
             descriptor: Descriptor::new(wire::OCI_CONFIG, digest, range.size),
             diff_ids: diff_ids.unwrap_or_default(),
-        })
+        });
+        self.configs.insert(range.offset, Arc::clone(&config));
+        Ok(config)
     }
 
     /// Learns the digest of every layer. Only what nothing names is read for it: the importer, who reads all
     /// layers anyway, refuses bytes that are not what a name or a config promises.
-    fn hash_layers(&mut self, images: &[Saved], configs: &[SavedConfig]) -> Result<()> {
+    fn hash_layers(&mut self, images: &[Saved], configs: &[Arc<SavedConfig>]) -> Result<()> {
         let mut found: HashMap<u64, Layer> = HashMap::new();
         for (image, config) in images.iter().zip(configs) {
             let counted = image.layers.len() == config.diff_ids.len();

@@ -497,3 +497,16 @@ fn a_docker_list_of_another_kind_is_refused() {
         "Layers": ["1/layer.tar", "1/layer.tar"]}]);
     refused(with_list(&many), 4, &["2 layers but 1 diff_ids"]);
 }
+
+#[test]
+fn many_images_of_one_config_are_read_once() {
+    let one = json!({"Config": "c.json", "RepoTags": null, "Layers": ["1/layer.tar"]});
+    let list = Value::Array(vec![one; 40_000]);
+    let mut members = saved();
+    members[2].1 = list.to_string().into_bytes();
+    members[1].1.extend(vec![b' '; 2 << 20]);
+    let world = World::of_mib(512);
+    let path = put(&world, tar(&members).end());
+    let report = quickly(|| world.ok(&["import", path.to_str().unwrap()]));
+    assert_eq!(report["layers"]["new"], 1);
+}
