@@ -2,6 +2,7 @@
 //!
 //! It is the truth about names. The catalog holds none: what is named changes by one rename of this file.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -104,12 +105,19 @@ impl Names {
 
     /// Names `descriptor`; what had the name before loses it.
     pub fn set(&mut self, name: &ImageName, descriptor: Descriptor) {
-        self.remove(name);
-        let descriptor = descriptor.named(Some(&name.to_string()));
-        self.entries.push(Named {
-            name: Some(name.clone()),
-            descriptor,
-        });
+        self.set_all([(name.clone(), descriptor)]);
+    }
+
+    /// Names any number of descriptors, each as [`Names::set`] does: an archive may give one image very many names.
+    pub fn set_all(&mut self, named: impl IntoIterator<Item = (ImageName, Descriptor)>) {
+        let named: BTreeMap<ImageName, Descriptor> = named.into_iter().collect();
+        self.entries
+            .retain(|e| !e.name.as_ref().is_some_and(|name| named.contains_key(name)));
+        self.entries
+            .extend(named.into_iter().map(|(name, descriptor)| Named {
+                descriptor: descriptor.named(Some(&name.to_string())),
+                name: Some(name),
+            }));
         self.entries.sort_by(|a, b| a.name.cmp(&b.name));
     }
 

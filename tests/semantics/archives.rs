@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::layout::{Layer, Layout, config, gzip};
+use crate::layout::{self, Layer, Layout, config, gzip};
 use crate::packed::{zeros_frame, zstd};
 use crate::tarball::{BLOCK, Header, Tar, base256};
 use crate::world::{World, quickly};
@@ -509,4 +509,15 @@ fn many_images_of_one_config_are_read_once() {
     let path = put(&world, tar(&members).end());
     let report = quickly(|| world.ok(&["import", path.to_str().unwrap()]));
     assert_eq!(report["layers"]["new"], 1);
+}
+
+#[test]
+fn many_names_of_one_image_are_taken_in_bounded_time() {
+    let names: Vec<String> = (0..20_000).map(|n| format!("image:{n}")).collect();
+    let list = json!([{"Config": "c.json", "RepoTags": names, "Layers": ["1/layer.tar"]}]);
+    let world = World::new();
+    let path = put(&world, with_list(&list));
+    let report = quickly(|| world.ok(&["import", path.to_str().unwrap()]));
+    assert_eq!(report["images"].as_array().unwrap().len(), 20_000);
+    assert!(!layout::blobs_in(&world.path("store")).is_empty());
 }

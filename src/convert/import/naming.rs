@@ -1,5 +1,7 @@
 //! Owns what imported images are called.
 
+use std::collections::HashMap;
+
 use super::Options;
 use crate::convert::source::{Root, Source};
 use crate::digest::Digest;
@@ -30,17 +32,21 @@ pub(super) fn name_roots(
         warnings.note(Warning::NoImages, || source.what().to_owned());
     }
     let mut named: Vec<(ImageName, Digest)> = Vec::new();
+    let mut taken: HashMap<ImageName, Digest> = HashMap::new();
     for root in roots {
         let name = name_root(source, root, warnings)?;
         let digest = root.descriptor.digest;
-        match named.iter().find(|(other, _)| *other == name) {
-            Some((_, other)) if *other == digest => {}
-            Some((_, other)) => {
+        match taken.get(&name) {
+            Some(other) if *other == digest => {}
+            Some(other) => {
                 let why = format!("two images are called {name}: {other} and {digest}");
                 return Err(Error::malformed("import", source.what(), why)
                     .hint("pick one, as in oci:DIR@DIGEST"));
             }
-            None => named.push((name, digest)),
+            None => {
+                taken.insert(name.clone(), digest);
+                named.push((name, digest));
+            }
         }
     }
     Ok(named)
@@ -73,16 +79,16 @@ fn name_root(source: &Source, root: &Root, warnings: &mut Warnings) -> Result<Im
 
 /// Names what was imported, all of it at once.
 pub(super) fn name(store: &Store, images: &[(ImageName, Digest)], source: &Source) -> Result<()> {
+    // Of several roots of one digest the first says what it is.
+    let mut roots: HashMap<Digest, &Root> = HashMap::new();
+    for root in source.roots() {
+        roots.entry(root.descriptor.digest).or_insert(root);
+    }
     store.change_names(|names| {
-        for (name, digest) in images {
-            if let Some(root) = source
-                .roots()
-                .iter()
-                .find(|root| root.descriptor.digest == *digest)
-            {
-                names.set(name, root.descriptor.clone());
-            }
-        }
+        names.set_all(images.iter().filter_map(|(name, digest)| {
+            let root = roots.get(digest)?;
+            Some((name.clone(), root.descriptor.clone()))
+        }));
         Ok(())
     })
 }
