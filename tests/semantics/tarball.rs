@@ -243,3 +243,135 @@ pub fn base256<const N: usize>(value: i128) -> [u8; N] {
     field[0] |= 0x80;
     field
 }
+
+/// A sparse file: its name, its size, and what of it is no hole.
+#[derive(Clone)]
+pub struct Sparse<'a> {
+    pub name: &'a str,
+    pub size: u64,
+    pub pieces: Vec<(u64, &'a [u8])>,
+}
+
+impl Sparse<'_> {
+    /// Returns the file's content.
+    pub fn content(&self) -> Vec<u8> {
+        let mut content = vec![0; usize::try_from(self.size).unwrap()];
+        for (offset, data) in &self.pieces {
+            let at = usize::try_from(*offset).unwrap();
+            content[at..at + data.len()].copy_from_slice(data);
+        }
+        content
+    }
+
+    fn data(&self) -> Vec<u8> {
+        self.pieces
+            .iter()
+            .flat_map(|(_, data)| data.to_vec())
+            .collect()
+    }
+
+    /// Adds it in each of the four forms.
+    pub fn forms(&self, tar: &Tar) -> [(&'static str, Tar); 4] {
+        [
+            ("old GNU", self.gnu(tar.clone())),
+            ("PAX 0.0", self.pax00(tar.clone())),
+            ("PAX 0.1", self.pax01(tar.clone())),
+            ("PAX 1.0", self.pax10(tar.clone())),
+        ]
+    }
+
+    /// Adds it as old GNU tars have it: four pieces in the header, 21 in each block after it.
+    pub fn gnu(&self, tar: Tar) -> Tar {
+        let data = self.data();
+        let slot = |(offset, data): &(u64, &[u8])| slot(*offset, data.len() as u64);
+        let slots: Vec<[u8; 24]> = self.pieces.iter().map(slot).collect();
+        let (first, rest) = slots.split_at(slots.len().min(4));
+        let mut header = Header::gnu(b'S', self.name)
+            .size(data.len() as u64)
+            .field(483, &number(self.size))
+            .field(386, &first.concat());
+        header.block[482] = u8::from(!rest.is_empty());
+        let mut more = Vec::new();
+        let mut blocks = rest.chunks(21).peekable();
+        while let Some(slots) = blocks.next() {
+            let mut block = slots.concat();
+            block.resize(BLOCK, 0);
+            block[504] = u8::from(blocks.peek().is_some());
+            more.extend(block);
+        }
+        let padding = vec![0; data.len().next_multiple_of(BLOCK) - data.len()];
+        tar.add(header, "").raw(more).raw(data).raw(padding)
+    }
+
+    /// Adds it as GNU tar's first PAX form has it: a record for each number.
+    pub fn pax00(&self, tar: Tar) -> Tar {
+        let mut records = record("GNU.sparse.size", self.size.to_string().as_bytes());
+        let count = self.pieces.len().to_string();
+        records.extend(record("GNU.sparse.numblocks", count.as_bytes()));
+        for (offset, data) in &self.pieces {
+            records.extend(record("GNU.sparse.offset", offset.to_string().as_bytes()));
+            records.extend(record(
+                "GNU.sparse.numbytes",
+                data.len().to_string().as_bytes(),
+            ));
+        }
+        tar.raw_extension(b'x', records)
+            .file(self.name, self.data())
+    }
+
+    /// Adds it as GNU tar's second PAX form has it: one record of all numbers.
+    pub fn pax01(&self, tar: Tar) -> Tar {
+        let numbers = |(offset, data): &(u64, &[u8])| format!("{offset},{}", data.len());
+        let map: Vec<String> = self.pieces.iter().map(numbers).collect();
+        tar.pax(&[
+            ("GNU.sparse.size", self.size.to_string().as_bytes()),
+            (
+                "GNU.sparse.numblocks",
+                self.pieces.len().to_string().as_bytes(),
+            ),
+            ("GNU.sparse.name", self.name.as_bytes()),
+            ("GNU.sparse.map", map.join(",").as_bytes()),
+        ])
+        .file("GNUSparseFile.1/x", self.data())
+    }
+
+    /// Adds it as GNU tar's third PAX form has it: the numbers before the data.
+    pub fn pax10(&self, tar: Tar) -> Tar {
+        let mut data = format!("{}\n", self.pieces.len());
+        for (offset, piece) in &self.pieces {
+            data += &format!("{offset}\n{}\n", piece.len());
+        }
+        let mut data = data.into_bytes();
+        data.resize(data.len().next_multiple_of(BLOCK), 0);
+        data.extend(self.data());
+        self.pax10_of(tar, data)
+    }
+
+    /// As [`Sparse::pax10`], with any numbers and data.
+    pub fn pax10_of(&self, tar: Tar, data: impl AsRef<[u8]>) -> Tar {
+        tar.pax(&[
+            ("GNU.sparse.major", b"1"),
+            ("GNU.sparse.minor", b"0"),
+            ("GNU.sparse.name", self.name.as_bytes()),
+            ("GNU.sparse.realsize", self.size.to_string().as_bytes()),
+        ])
+        .file("GNUSparseFile.1/x", data)
+    }
+}
+
+/// Returns a size as GNU tar writes it: in base 256 where octal digits cannot hold it.
+fn number(value: u64) -> [u8; 12] {
+    let mut field = [0; 12];
+    if value >= 1 << 33 {
+        return base256(i128::from(value));
+    }
+    field.copy_from_slice(format!("{value:011o}\0").as_bytes());
+    field
+}
+
+/// Returns where a piece of a sparse file is, as old GNU tars write it.
+pub fn slot(offset: u64, len: u64) -> [u8; 24] {
+    let mut slot = [0; 24];
+    slot.copy_from_slice(format!("{offset:011o}\0{len:011o}\0").as_bytes());
+    slot
+}

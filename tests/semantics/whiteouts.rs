@@ -1,17 +1,26 @@
 //! The table "Whiteouts" (image-spec layer.md, "Whiteouts").
 
-use crate::tarball::Tar;
-use crate::world::accepts;
+use serde_json::json;
+
+use crate::layout::{INDEX, Layer, named};
+use crate::tarball::{Header, Tar};
+use crate::tree;
+use crate::world::{World, accepts, refuses_last};
 
 fn lower() -> Tar {
     Tar::new().dir("d").file("d/x", "lower x").file("d/y", "y")
 }
 
+/// Returns a tar of these parts, in this order and in the reverse one.
+fn both_orders(parts: &[fn(Tar) -> Tar]) -> [Tar; 2] {
+    let forward = parts.iter().fold(Tar::new(), |tar, part| part(tar));
+    let backward = parts.iter().rev().fold(Tar::new(), |tar, part| part(tar));
+    [forward, backward]
+}
+
 #[test]
 fn a_whiteout_and_the_same_name_in_one_layer_in_either_order_replace_the_lower_file() {
-    let before = Tar::new().file("d/.wh.x", "").file("d/x", "upper x");
-    let after = Tar::new().file("d/x", "upper x").file("d/.wh.x", "");
-    for upper in [before, after] {
+    for upper in both_orders(&[|t| t.file("d/.wh.x", ""), |t| t.file("d/x", "upper x")]) {
         accepts([lower(), upper])
             .tree(&["d/", "d/x=upper x", "d/y=y"])
             .warns(&[]);

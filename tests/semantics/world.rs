@@ -15,9 +15,21 @@ use crate::tree;
 
 /// A store, a layout to import, and room for checkouts.
 pub struct World {
+    /// What is mounted goes before the folder it is mounted in.
+    mount: Option<Mount>,
     dir: TempDir,
     /// How many MiB the program may write to, where that is bounded.
     memory: Option<u32>,
+}
+
+/// A file system in a file.
+struct Mount(PathBuf);
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let done = std::process::Command::new("umount").arg(&self.0).status();
+        assert!(done.is_ok_and(|status| status.success()) || std::thread::panicking());
+    }
 }
 
 /// What an import said.
@@ -67,8 +79,48 @@ pub fn refuses_at(lower: &[Tar], tar: &[u8], at: usize, name: &str, why: &str) {
 impl World {
     /// Makes one whose store is there and empty.
     pub fn new() -> Self {
+        Self::begin(None, folder())
+    }
+
+    /// Makes one on a file system of its own; none without root, loop devices or the program to make it.
+    pub fn mounted(mkfs: &[&str]) -> Option<Self> {
+        let dir = folder();
+        let (image, place) = (dir.path().join("image"), dir.path().join("mount"));
+        fs::File::create(&image)
+            .unwrap()
+            .set_len(300 << 20)
+            .unwrap();
+        fs::create_dir(&place).unwrap();
+        let run = |program: &str, args: &[&str]| {
+            let mut command = std::process::Command::new(program);
+            command.args(args).arg(&image);
+            if program == "mount" {
+                command.arg(&place);
+            }
+            command.status().is_ok_and(|status| status.success())
+        };
+        let mounted = is_root() && run(mkfs[0], &mkfs[1..]) && run("mount", &["-o", "loop"]);
+        let required = std::env::var_os("OCISTORE_REQUIRE_PEERS").is_some();
+        assert!(
+            mounted || !required,
+            "{} and a loop device are needed here",
+            mkfs[0]
+        );
+        mounted.then(|| Self::begin(Some(Mount(place)), dir))
+    }
+
+    /// Makes one in which every user may make files.
+    pub fn shared() -> Self {
+        let world = Self::new();
+        let everyone = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+        fs::set_permissions(world.dir.path(), everyone).unwrap();
+        world
+    }
+
+    fn begin(mount: Option<Mount>, dir: TempDir) -> Self {
         let world = Self {
-            dir: tempfile::tempdir().unwrap(),
+            mount,
+            dir,
             memory: None,
         };
         fs::create_dir(world.path("host")).unwrap();
@@ -85,7 +137,10 @@ impl World {
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
+        match &self.mount {
+            Some(Mount(place)) => place.join(name),
+            None => self.dir.path().join(name),
+        }
     }
 
     /// Returns a new, empty layout beside the store, called `image`.
@@ -260,6 +315,21 @@ impl Imported {
     /// Returns the store, and what else there is.
     pub fn world(&self) -> &World {
         &self.world
+    }
+}
+
+/// Makes an empty folder: in memory where that can hold all that these tests need, since none waits for a disk's sake.
+fn folder() -> TempDir {
+    let in_memory = || {
+        let place = Path::new("/dev/shm");
+        let room = rustix::fs::statvfs(place).ok()?;
+        let enough = room.f_bavail * room.f_frsize >= 1 << 30;
+        let dir = tempfile::tempdir_in(place).ok().filter(|_| enough)?;
+        xattr::set(dir.path(), "user.try", b"1").ok().map(|()| dir)
+    };
+    match std::env::var_os("TMPDIR") {
+        Some(_) => tempfile::tempdir().unwrap(),
+        None => in_memory().unwrap_or_else(|| tempfile::tempdir().unwrap()),
     }
 }
 
