@@ -99,6 +99,15 @@ impl Warnings {
         noted.count += 1;
     }
 
+    /// Names the layer that these are of.
+    #[must_use]
+    pub fn in_layer(mut self, layer: &str) -> Self {
+        for noted in self.0.values_mut() {
+            noted.first = format!("layer {layer} {}", noted.first);
+        }
+        self
+    }
+
     /// Takes in those of another part of the work.
     pub fn merge(&mut self, other: Self) {
         for (warning, noted) in other.0 {

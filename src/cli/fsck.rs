@@ -52,7 +52,7 @@ fn check_trees(store: &Store, findings: &mut Findings) -> Result<()> {
         let Some(image) = store.view(|view| view.image(&digest))? else {
             continue;
         };
-        let root = rebuild::root_from_recipes(store, &docs.config.diff_ids)?;
+        let root = rebuild::root_from_recipes(store, &docs)?;
         findings.note_root(&image, &[digest.to_string()], &root);
     }
     Ok(())

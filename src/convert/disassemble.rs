@@ -158,7 +158,7 @@ impl Bench<'_> {
                 Ok(Layer {
                     diff_id: *diff_id,
                     parsed: Some((entries, contents)),
-                    warnings,
+                    warnings: warnings.in_layer(&blob.to_string()),
                 })
             }
             Err(e) => {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::overlay::{LayerEntries, NodeSource, Overlay};
 use super::replay::replay;
-use crate::digest::{ChainId, DiffId, TreeId};
+use crate::digest::{ChainId, DiffId, Digest, TreeId};
 use crate::entry::Entry;
 use crate::error::Result;
 use crate::recipe::ContentRef;
@@ -70,16 +70,17 @@ impl<'a> Merger<'a> {
         }
     }
 
-    /// Merges a stack of layers, bottom first.
-    pub(super) fn merge(&mut self, layers: &[DiffId]) -> Result<TreeId> {
-        let chains = ChainId::prefixes(layers);
+    /// Merges a stack of layers, bottom first, each with the digest of its blob: that is what it is called.
+    pub(super) fn merge(&mut self, layers: &[(Digest, DiffId)]) -> Result<TreeId> {
+        let diff_ids: Vec<DiffId> = layers.iter().map(|(_, diff_id)| *diff_id).collect();
+        let chains = ChainId::prefixes(&diff_ids);
         let (done, lower) = self.longest_known(&chains)?;
         let mut warnings = std::mem::take(&mut self.warnings);
         let mut found: Vec<(ChainId, TreeId)> = Vec::new();
         let mut overlay = Overlay::new(self, lower)?;
         let mut root = lower;
         let mut prefix_bytes = 0;
-        for (at, (layer, chain)) in layers.iter().zip(&chains).enumerate().skip(done) {
+        for (at, ((blob, layer), chain)) in layers.iter().zip(&chains).enumerate().skip(done) {
             let replayed;
             let (entries, contents) = match self.parsed.get(layer) {
                 Some(parsed) => parsed,
@@ -88,7 +89,7 @@ impl<'a> Merger<'a> {
                     &replayed
                 }
             };
-            let name = layer.to_string();
+            let name = blob.to_string();
             overlay.apply(
                 &LayerEntries {
                     name: &name,

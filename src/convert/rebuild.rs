@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::merge::Merger;
 use super::replay::replay;
-use crate::digest::{ContentId, DiffId};
+use crate::digest::{ContentId, DiffId, Digest};
 use crate::entry::Action;
 use crate::error::Result;
 use crate::image::{Image, ImageLayer};
@@ -78,9 +78,16 @@ pub fn rebuild_if_lost(store: &Store, watch: &dyn Watch) -> Result<Rebuilt> {
 }
 
 /// Returns the root of an image's tree as its recipes give it.
-pub fn root_from_recipes(store: &Store, layers: &[DiffId]) -> Result<crate::digest::TreeId> {
+pub fn root_from_recipes(store: &Store, docs: &ImageDocs) -> Result<crate::digest::TreeId> {
     let recipe = |layer: &DiffId| store.recipe(layer);
-    Merger::new(&recipe, None, HashMap::new()).merge(layers)
+    Merger::new(&recipe, None, HashMap::new()).merge(&stack(docs))
+}
+
+fn stack(docs: &ImageDocs) -> Vec<(Digest, DiffId)> {
+    let layers = docs.layers();
+    layers
+        .map(|(layer, diff_id)| (layer.digest, *diff_id))
+        .collect()
 }
 
 fn record(docs: &ImageDocs, merger: &mut Merger<'_>) -> Result<Image> {
@@ -93,7 +100,7 @@ fn record(docs: &ImageDocs, merger: &mut Merger<'_>) -> Result<Image> {
         manifest: docs.descriptor.digest,
         config: docs.manifest.config.digest,
         layers: layers.collect(),
-        root: merger.merge(&docs.config.diff_ids)?,
+        root: merger.merge(&stack(docs))?,
         platform: docs.config.platform.clone(),
         created: docs.config.created.clone(),
     })

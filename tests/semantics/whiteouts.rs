@@ -26,3 +26,17 @@ fn a_whiteout_and_the_same_name_in_one_layer_in_either_order_replace_the_lower_f
             .warns(&[]);
     }
 }
+
+#[test]
+fn a_warning_names_layer_entry_and_offset_and_counts_its_kind() {
+    let upper = Tar::new().dir("d");
+    let upper = upper.file("./d/.wh.x", "bytes").dir("d/.wh.y");
+    for layer in [Layer::gzip, Layer::plain] {
+        let layer = layer(&upper.clone().end());
+        let digest = layer.descriptor()["digest"].as_str().unwrap().to_owned();
+        let place = format!("layer {digest} entry './d/.wh.x' at byte 512");
+        let imported = accepts([lower().into(), layer]).warns(&[("odd-whiteout", 2)]);
+        assert_eq!(imported.report["warnings"][0]["first"], place);
+        imported.strictly_refused(&[&place]);
+    }
+}

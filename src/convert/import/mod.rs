@@ -213,8 +213,9 @@ fn record(image: &GatheredImage, merger: &mut Merger<'_>) -> Result<Image> {
         read,
         layers,
     } = image;
-    let root = merger.merge(&read.diff_ids)?;
     let layers = layers.iter().zip(&read.diff_ids);
+    let stack: Vec<(Digest, DiffId)> = layers.clone().map(|(l, d)| (l.digest, *d)).collect();
+    let root = merger.merge(&stack)?;
     Ok(Image {
         manifest: *manifest,
         config: *config,

@@ -36,7 +36,7 @@ pub(crate) struct Overlay<'a> {
 
 /// A layer as the overlay takes it.
 pub(crate) struct LayerEntries<'a> {
-    /// For errors.
+    /// What errors and warnings call it: the digest of its blob.
     pub(crate) name: &'a str,
     /// The entries, in tar order.
     pub(crate) entries: &'a [Entry],
@@ -96,7 +96,9 @@ impl<'a> Overlay<'a> {
                 .add(entry, layer.contents)
                 .map_err(|reason| refuse(entry, reason))?;
             if again {
-                warnings.note(Warning::DuplicatePath, || place(entry));
+                warnings.note(Warning::DuplicatePath, || {
+                    format!("layer {} {}", layer.name, place(entry))
+                });
             }
         }
         Ok(())

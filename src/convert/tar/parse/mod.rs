@@ -22,8 +22,8 @@ pub(crate) enum TarError {
     Refused {
         /// Where its entry begins.
         at: u64,
-        /// The entry's path, where that is known.
-        path: Option<String>,
+        /// The entry's path, where that is known; empty where it is not.
+        path: Vec<u8>,
         /// What is wrong.
         why: String,
     },
@@ -42,19 +42,23 @@ impl TarError {
     pub(crate) fn in_layer(self, layer: &str) -> Error {
         match self {
             Self::Refused { at, path, why } => {
-                let entry = path.map(|p| format!("'{p}' ")).unwrap_or_default();
-                Error::malformed(
-                    "read the layer",
-                    layer,
-                    format!("entry {entry}at byte {at}: {why}"),
-                )
+                let place = place(&path, at);
+                Error::malformed("read the layer", layer, format!("{place}: {why}"))
             }
             Self::Tape(e) => e,
         }
     }
 }
 
-/// Reads a whole layer.
+/// Says which entry of a layer something is said of.
+fn place(path: &[u8], at: u64) -> String {
+    match path {
+        b"" => format!("entry at byte {at}"),
+        path => format!("entry '{}' at byte {at}", path::escape(path)),
+    }
+}
+
+/// Reads a whole layer. Warnings name the entry; whoever knows the layer adds it ([`Warnings::in_layer`]).
 pub(crate) fn parse_layer(
     tape: &mut dyn Tape,
     limits: &Limits,
@@ -70,7 +74,7 @@ pub(crate) fn parse_layer(
         ordinal: 0,
         content_bytes: 0,
         entry_at: 0,
-        path: None,
+        path: Vec::new(),
     };
     parser.run()
 }
@@ -85,9 +89,9 @@ struct Parser<'a> {
     /// How many contents came so far.
     ordinal: u32,
     content_bytes: u64,
-    /// Where the entry being read begins, and its path once it is known: for errors.
+    /// Where the entry being read begins, and its path once it is known, else nothing: for errors.
     entry_at: u64,
-    path: Option<String>,
+    path: Vec<u8>,
 }
 
 type Block = [u8; BLOCK];
@@ -107,7 +111,7 @@ impl Parser<'_> {
         loop {
             if self.extended.began.is_none() {
                 self.entry_at = self.tape.at();
-                self.path = None;
+                self.path.clear();
             }
             if !self.read_block(&mut block)? {
                 self.no_extension_waits()?;
@@ -199,7 +203,6 @@ impl Parser<'_> {
 
     fn take_entry(&mut self, block: &Block, extended: &Extended) -> Result<(), TarError> {
         let fields = self.fields(block, extended)?;
-        self.path = Some(path::escape(&fields.path));
         if extended.repeated {
             self.warn(Warning::RepeatedHeader);
         }
@@ -342,7 +345,7 @@ impl Parser<'_> {
             (Some(name), _, _) | (None, Some(name), _) | (None, None, Some(name)) => name.clone(),
             (None, None, None) => header.path(),
         };
-        self.path = Some(path::escape(&path));
+        self.path.clone_from(&path);
         let stored = match pax.size {
             Some(size) => size,
             None => self.header_size(block)?,
@@ -486,9 +489,8 @@ impl Parser<'_> {
     }
 
     fn warn(&mut self, warning: Warning) {
-        let path = &self.path;
-        self.warnings
-            .note(warning, || path.clone().unwrap_or_default());
+        let (path, at) = (&self.path, self.entry_at);
+        self.warnings.note(warning, || place(path, at));
     }
 
     fn refuse<T>(&self, why: impl Into<String>) -> Result<T, TarError> {
