@@ -22,6 +22,15 @@ const PREFIX_BYTES: usize = if cfg!(test) { 2 << 10 } else { 256 << 20 };
 /// A layer's entries, as they were parsed.
 pub(super) type Parsed = (Vec<Entry>, Vec<ContentRef>);
 
+/// Which layers are looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Attention {
+    /// Those above what was merged before; what was odd about the others was told then.
+    New,
+    /// All of them, and what is odd about them is told again.
+    All,
+}
+
 /// Merges layers into trees, and gathers what the catalog does not have yet.
 pub(super) struct Merger<'a> {
     /// Opens the recipe of a layer.
@@ -30,6 +39,7 @@ pub(super) struct Merger<'a> {
     parsed: HashMap<DiffId, Parsed>,
     nodes: RefCell<BTreeMap<TreeId, Vec<u8>>>,
     chains: BTreeMap<ChainId, TreeId>,
+    attention: Attention,
     /// What the layers' order brought up.
     pub(super) warnings: Warnings,
 }
@@ -66,8 +76,15 @@ impl<'a> Merger<'a> {
             parsed,
             nodes,
             chains,
+            attention: Attention::New,
             warnings: Warnings::default(),
         }
+    }
+
+    /// Sets which layers it looks at.
+    #[must_use]
+    pub(super) fn looking_at(self, attention: Attention) -> Self {
+        Self { attention, ..self }
     }
 
     /// Merges a stack of layers, bottom first, each with the digest of its blob: that is what it is called.
@@ -81,15 +98,19 @@ impl<'a> Merger<'a> {
         let mut root = lower;
         let mut prefix_bytes = 0;
         for (at, ((blob, layer), chain)) in layers.iter().zip(&chains).enumerate().skip(done) {
+            let name = blob.to_string();
             let replayed;
             let (entries, contents) = match self.parsed.get(layer) {
                 Some(parsed) => parsed,
                 None => {
-                    replayed = replay(&(self.recipe)(layer)?)?;
+                    let mut told = Warnings::default();
+                    replayed = replay(&(self.recipe)(layer)?, &mut told)?;
+                    if self.attention == Attention::All {
+                        warnings.merge(told.in_layer(&name));
+                    }
                     &replayed
                 }
             };
-            let name = blob.to_string();
             overlay.apply(
                 &LayerEntries {
                     name: &name,
@@ -124,8 +145,9 @@ impl<'a> Merger<'a> {
 
     /// Finds how many of the lowest layers were merged before, and into what.
     fn longest_known(&self, chains: &[ChainId]) -> Result<(usize, Option<TreeId>)> {
+        let view = self.view.filter(|_| self.attention == Attention::New);
         for (at, chain) in chains.iter().enumerate().rev() {
-            let known = match (self.chains.get(chain), self.view) {
+            let known = match (self.chains.get(chain), view) {
                 (Some(root), _) => Some(*root),
                 (None, Some(view)) => view.chain(chain)?,
                 (None, None) => None,

@@ -13,6 +13,7 @@ use crate::meta::Meta;
 use crate::store::Store;
 use crate::store::inodes::{Given, Owners, Stat};
 use crate::store::reach::{ImageDocs, Reach};
+use crate::warning::Warnings;
 use crate::watch::Watch;
 
 /// Whether a catalog had to be made anew.
@@ -37,7 +38,7 @@ pub fn rebuild_if_lost(store: &Store, watch: &dyn Watch) -> Result<Rebuilt> {
     let mut givens: BTreeMap<ContentId, Given> = BTreeMap::new();
     for layer in store.recipes()? {
         watch.check()?;
-        let (entries, contents) = replay(&store.recipe(&layer)?)?;
+        let (entries, contents) = replay(&store.recipe(&layer)?, &mut Warnings::default())?;
         for entry in &entries {
             if let Action::File(meta, payload) = &entry.action
                 && let Some(ordinal) = payload.ordinal

@@ -8,8 +8,11 @@ use crate::recipe::{ContentRef, Segment};
 use crate::store::{RecipeFile, Segments};
 use crate::warning::Warnings;
 
-/// Reads a layer's entries and contents.
-pub(crate) fn replay(recipe: &RecipeFile) -> Result<(Vec<Entry>, Vec<ContentRef>)> {
+/// Reads a layer's entries and contents, and what was odd about it.
+pub(crate) fn replay(
+    recipe: &RecipeFile,
+    warnings: &mut Warnings,
+) -> Result<(Vec<Entry>, Vec<ContentRef>)> {
     let contents = recipe.contents()?;
     let layer = recipe.trailer().diff_id.to_string();
     let segments = recipe.segments()?;
@@ -22,9 +25,9 @@ pub(crate) fn replay(recipe: &RecipeFile) -> Result<(Vec<Entry>, Vec<ContentRef>
         next: 0,
         ended: false,
     };
-    // What was taken in once was within its limits then; warnings were told then too.
-    let entries = parse_layer(&mut tape, &Limits::NONE, &mut Warnings::default())
-        .map_err(|e| e.in_layer(&layer))?;
+    // What was taken in once was within its limits then.
+    let entries =
+        parse_layer(&mut tape, &Limits::NONE, warnings).map_err(|e| e.in_layer(&layer))?;
     if tape.next != contents.len() || tape.at != recipe.trailer().tar_size {
         return Err(Error::damaged(
             "read the recipe of the layer",

@@ -40,3 +40,32 @@ fn a_warning_names_layer_entry_and_offset_and_counts_its_kind() {
         imported.strictly_refused(&[&place]);
     }
 }
+
+#[test]
+fn strict_imports_refuse_what_was_taken_in_with_warnings_before() {
+    let odd = || Tar::new().dir("d/.wh.x");
+    let twice = || Tar::new().file("d/y", "one").file("d/y", "two");
+    for (upper, why) in [
+        (odd(), "a whiteout is not"),
+        (twice(), "a path comes twice"),
+    ] {
+        let world = World::new();
+        let layout = world.layout();
+        let layers = [lower().into(), Layer::gzip(&upper.end())];
+        layout.index(&[layout.image(&layers)]);
+        let digest = layers[1].descriptor()["digest"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        world.ok(&["import", &layout.source()]);
+        let why = [why, &format!("layer {digest} entry '"), "without --strict"];
+        world.refuses_with(&layout.source(), &["--strict"], 4, &why);
+        // And so in an image of more layers, by another name, below an index.
+        let more = [&layers[..], &[Layer::from(Tar::new().file("more", ""))]].concat();
+        let index = json!({"schemaVersion": 2, "manifests": [layout.image(&more)]});
+        layout.index(&[named(layout.document(INDEX, &index), "other")]);
+        world.refuses_with(&layout.source(), &["--strict"], 4, &why);
+        world.ok(&["import", &layout.source()]);
+        world.refuses_with(&layout.source(), &["--strict"], 4, &why);
+    }
+}

@@ -6,7 +6,7 @@ mod take;
 use std::collections::{BTreeMap, HashMap};
 
 use super::gather::{Gathered, GatheredImage, Gatherer};
-use super::merge::{Merger, Parsed};
+use super::merge::{Attention, Merger, Parsed};
 use super::rebuild::{adopt, settle};
 use super::replay::replay;
 use super::source::Source;
@@ -41,6 +41,16 @@ pub enum Strictness {
     Warn,
     /// They are errors.
     Strict,
+}
+
+impl Strictness {
+    /// Whether an image is accepted must not depend on what was imported before.
+    fn attention(self) -> Attention {
+        match self {
+            Self::Warn => Attention::New,
+            Self::Strict => Attention::All,
+        }
+    }
 }
 
 /// How to import.
@@ -106,7 +116,8 @@ pub fn import(
     let merged = store.view(|view| {
         let adopted = adopt_orphans(writer, view, (&new, &parsed))?;
         let recipe = |layer: &DiffId| writer.recipe(layer);
-        let mut merger = Merger::new(&recipe, Some(view), parsed);
+        let merger = Merger::new(&recipe, Some(view), parsed);
+        let mut merger = merger.looking_at(options.strictness.attention());
         let images = gathered
             .images
             .iter()
@@ -157,7 +168,7 @@ fn adopt_orphans(
         let (entries, contents) = match parsed.get(layer) {
             Some(parsed) => parsed,
             None => {
-                replayed = replay(&writer.recipe(layer)?)?;
+                replayed = replay(&writer.recipe(layer)?, &mut Warnings::default())?;
                 &replayed
             }
         };
