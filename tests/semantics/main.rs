@@ -19,12 +19,24 @@ mod tree;
 mod world;
 
 mod archives;
+mod aufs;
 mod compression;
+mod coverage;
 mod documents;
+mod ends;
+mod globals;
+mod headers;
 mod hostile_layouts;
 mod indexes;
+mod links;
 mod manifests;
 mod media_types;
 mod names;
-
+mod numbers;
+mod parents;
+mod paths;
+mod pax;
+mod replacing;
+mod sparse;
 mod whiteouts;
+mod xattrs;

@@ -28,6 +28,42 @@ fn a_whiteout_and_the_same_name_in_one_layer_in_either_order_replace_the_lower_f
 }
 
 #[test]
+fn a_whiteout_of_any_type_is_applied_by_its_name_with_a_warning() {
+    for kind in *b"123456" {
+        for marker in ["d/.wh.x", "d/.wh..wh..opq"] {
+            let header = Header::new(kind, marker).link("anything").device(1, 3);
+            let upper = Tar::new()
+                .add(header, "")
+                .file("d/.wh.y", "")
+                .file("d/z", "z");
+            accepts([lower(), upper])
+                .tree(&["d/", "d/z=z"])
+                .warns(&[("odd-whiteout", 1)]);
+        }
+    }
+    let plain = |kind| Tar::new().add(Header::new(kind, "d/.wh.x"), "");
+    for kind in [b'0', 0, b'7'] {
+        accepts([lower(), plain(kind)])
+            .tree(&["d/", "d/y=y"])
+            .warns(&[]);
+    }
+}
+
+#[test]
+fn a_whiteout_with_bytes_is_applied_by_its_name_with_a_warning() {
+    for kind in [b'0', 0, b'7'] {
+        for name in ["d/.wh.x", "d/.wh..wh..opq"] {
+            let upper = Tar::new().add(Header::new(kind, name), [b'w'; 700]);
+            let upper = upper.file("d/.wh.y", "").file("d/z", "z");
+            accepts([lower(), upper.clone()])
+                .tree(&["d/", "d/z=z"])
+                .warns(&[("odd-whiteout", 1)])
+                .strictly_refused(&[&format!("entry '{name}' at byte 0: "), "a whiteout is not"]);
+        }
+    }
+}
+
+#[test]
 fn a_warning_names_layer_entry_and_offset_and_counts_its_kind() {
     let upper = Tar::new().dir("d");
     let upper = upper.file("./d/.wh.x", "bytes").dir("d/.wh.y");
@@ -38,6 +74,51 @@ fn a_warning_names_layer_entry_and_offset_and_counts_its_kind() {
         let imported = accepts([lower().into(), layer]).warns(&[("odd-whiteout", 2)]);
         assert_eq!(imported.report["warnings"][0]["first"], place);
         imported.strictly_refused(&[&place]);
+    }
+}
+
+#[test]
+fn a_whiteout_of_a_type_without_data_that_claims_bytes_is_refused() {
+    for kind in *b"123456" {
+        for name in ["d/.wh.x", "d/.wh..wh..opq", "d/.wh..wh.aufs"] {
+            let header = Header::new(kind, name).link("anything").size(512);
+            let upper = Tar::new().add(header, "").file("d/z", "z").end();
+            let why = format!("an entry of type {} with 512 bytes", char::from(kind));
+            crate::world::refuses_at(&[lower()], &upper, 0, name, &why);
+        }
+    }
+}
+
+#[test]
+fn a_whiteout_of_a_type_nobody_knows_is_refused() {
+    for kind in [b'S', b'D', b'Z'] {
+        for name in ["d/.wh.x", "d/.wh..wh.aufs"] {
+            let upper = Tar::new().add(Header::gnu(kind, name), "");
+            let why = format!("a marker of type '{}'", char::from(kind));
+            refuses_last(&[lower()], upper, name, &why);
+        }
+    }
+}
+
+#[test]
+fn a_whiteout_that_names_nothing_is_refused() {
+    for (name, why) in [
+        ("d/.wh.", "a whiteout that names no file: empty name"),
+        (".wh.", "a whiteout that names no file: empty name"),
+        (
+            "d/.wh..",
+            "a whiteout that names no file: '.' or '..' as a name",
+        ),
+        (
+            "d/.wh...",
+            "a whiteout that names no file: '.' or '..' as a name",
+        ),
+        (
+            "./.wh...",
+            "a whiteout that names no file: '.' or '..' as a name",
+        ),
+    ] {
+        refuses_last(&[lower()], Tar::new().dir("d").file(name, ""), name, why);
     }
 }
 

@@ -196,7 +196,11 @@ impl PaxSparse {
 
     /// Tells whether any sparse record came.
     pub(crate) fn is_used(&self) -> bool {
-        self.has_map || self.major.is_some() || self.real_size.is_some() || self.name.is_some()
+        self.has_map
+            || self.major.is_some()
+            || self.minor.is_some()
+            || self.real_size.is_some()
+            || self.name.is_some()
     }
 }
 

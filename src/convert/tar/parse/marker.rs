@@ -48,7 +48,7 @@ impl Parser<'_> {
         if name.as_bytes().starts_with(entry::AUFS) {
             return Ok(Marker::Aufs);
         }
-        let hidden = Name::parse(hidden).map_err(|e| format!("a whiteout of no file: {e}"));
+        let hidden = Name::parse(hidden).map_err(|e| format!("a whiteout that names no file: {e}"));
         let mut steps = parents.to_vec();
         steps.push(Step::Child(self.say(hidden)?));
         Ok(Marker::Whiteout(TreePath(steps)))

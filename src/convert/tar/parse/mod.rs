@@ -216,9 +216,10 @@ impl Parser<'_> {
         let path = self.say(parsed)?;
         match self.marker(&path)? {
             Marker::None => self.take_plain(block, extended, fields, path),
-            Marker::Whiteout(path) => self.take_marker(&fields, path, Action::Whiteout),
-            Marker::Opaque(path) => self.take_marker(&fields, path, Action::Opaque),
+            Marker::Whiteout(path) => self.take_marker((&fields, extended), path, Action::Whiteout),
+            Marker::Opaque(path) => self.take_marker((&fields, extended), path, Action::Opaque),
             Marker::Aufs => {
+                self.check_marker(&fields, extended)?;
                 self.warn(Warning::AufsEntry);
                 self.skip_data(fields.stored)
             }
@@ -231,20 +232,40 @@ impl Parser<'_> {
 
     fn take_marker(
         &mut self,
-        fields: &Fields,
+        (fields, extended): (&Fields, &Extended),
         path: TreePath,
         action: Action,
     ) -> Result<(), TarError> {
+        self.check_marker(fields, extended)?;
         if fields.stored > 0 || !matches!(fields.kind, b'0' | 0 | b'7') {
             self.warn(Warning::OddWhiteout);
         }
         self.push(path, action);
-        // Links and directories that claim data have none.
-        if matches!(fields.kind, b'1'..=b'6') {
-            Ok(())
-        } else {
-            self.skip_data(fields.stored)
+        self.skip_data(fields.stored)
+    }
+
+    /// Checks an entry of which only the name counts: every reader has to agree on where it ends.
+    fn check_marker(&self, fields: &Fields, extended: &Extended) -> Result<(), TarError> {
+        match fields.kind {
+            b'0' | 0 | b'7' => Ok(()),
+            kind @ b'1'..=b'6' => self.check_no_data(kind, fields.stored, extended),
+            // Blocks may follow a sparse header that its size does not count.
+            other => self.refuse(format!("a marker of type '{}'", other.escape_ascii())),
         }
+    }
+
+    /// Links, directories, devices and fifos have no data: readers differ on whether some that is claimed is there.
+    fn check_no_data(&self, kind: u8, stored: u64, extended: &Extended) -> Result<(), TarError> {
+        let kind = char::from(kind);
+        if stored > 0 {
+            return self.refuse(format!("an entry of type {kind} with {stored} bytes"));
+        }
+        if extended.pax.sparse.is_used() {
+            return self.refuse(format!(
+                "an entry of type {kind} with a sparse file's records"
+            ));
+        }
+        Ok(())
     }
 
     fn take_plain(
@@ -255,12 +276,8 @@ impl Parser<'_> {
         path: TreePath,
     ) -> Result<(), TarError> {
         let kind = self.settle_kind(&fields, &path)?;
-        if !matches!(kind, b'0' | b'S') && fields.stored > 0 {
-            return self.refuse(format!(
-                "an entry of type {} with {} bytes",
-                char::from(kind),
-                fields.stored
-            ));
+        if !matches!(kind, b'0' | b'S') {
+            self.check_no_data(kind, fields.stored, extended)?;
         }
         let meta = std::mem::take(&mut fields.meta);
         let action = match kind {

@@ -24,6 +24,9 @@ impl Parser<'_> {
     ) -> Result<Option<Sparse>, TarError> {
         let pax = &extended.pax.sparse;
         let (size, raw, stored) = if Header(block).kind() == b'S' {
+            if pax.is_used() {
+                return self.refuse("a sparse file with two maps");
+            }
             let (size, pieces) = self.gnu_sparse(block)?;
             (size, pieces, stored)
         } else if pax.is_used() {
