@@ -24,12 +24,42 @@ pub(crate) struct Pax {
     pub(crate) path: Option<Vec<u8>>,
     pub(crate) linkpath: Option<Vec<u8>>,
     pub(crate) size: Option<u64>,
-    pub(crate) uid: Option<u32>,
-    pub(crate) gid: Option<u32>,
-    pub(crate) mtime: Option<Mtime>,
+    pub(crate) uid: Said<u32>,
+    pub(crate) gid: Said<u32>,
+    pub(crate) mtime: Said<Mtime>,
     schily: Xattrs,
     libarchive: Xattrs,
     pub(crate) sparse: PaxSparse,
+}
+
+/// What an entry's own records say of a field that a global header may set too.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum Said<T> {
+    /// Nothing: the global header counts, else the header.
+    #[default]
+    Nothing,
+    /// That it is the header's, whatever the global header says: an empty value.
+    Header,
+    /// A value.
+    Value(T),
+}
+
+impl<T> Said<T> {
+    /// Returns the value that counts; none where it is the header's.
+    pub(crate) fn or_global(self, global: Option<T>) -> Option<T> {
+        match self {
+            Self::Nothing => global,
+            Self::Header => None,
+            Self::Value(value) => Some(value),
+        }
+    }
+}
+
+impl<T> From<Option<T>> for Said<T> {
+    /// Takes in what [`optional`] read.
+    fn from(read: Option<T>) -> Self {
+        read.map_or(Self::Header, Self::Value)
+    }
 }
 
 /// The sparse forms 0.0, 0.1 and 1.0.
@@ -99,9 +129,9 @@ impl Pax {
             b"path" => self.path = text(value)?,
             b"linkpath" => self.linkpath = text(value)?,
             b"size" => self.size = optional(value, decimal)?,
-            b"uid" => self.uid = optional(value, owner)?,
-            b"gid" => self.gid = optional(value, owner)?,
-            b"mtime" => self.mtime = optional(value, time)?,
+            b"uid" => self.uid = optional(value, owner)?.into(),
+            b"gid" => self.gid = optional(value, owner)?.into(),
+            b"mtime" => self.mtime = optional(value, time)?.into(),
             _ => {
                 if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
                     self.schily.insert(xattr_name(name.to_vec())?, value.into());

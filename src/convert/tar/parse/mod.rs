@@ -384,18 +384,13 @@ impl Parser<'_> {
 
     fn meta(&self, header: &Header<'_>, extended: &Extended) -> Result<Meta, String> {
         let pax = &extended.pax;
-        let uid = pax
-            .uid
-            .or(self.globals.uid)
-            .map_or_else(|| check_owner(header.uid()?), Ok)?;
-        let gid = pax
-            .gid
-            .or(self.globals.gid)
-            .map_or_else(|| check_owner(header.gid()?), Ok)?;
-        let mtime = pax
-            .mtime
-            .or(self.globals.mtime)
-            .map_or_else(|| header_time(header), Ok)?;
+        let globals = &self.globals;
+        let uid = pax.uid.or_global(globals.uid);
+        let uid = uid.map_or_else(|| check_owner(header.uid()?), Ok)?;
+        let gid = pax.gid.or_global(globals.gid);
+        let gid = gid.map_or_else(|| check_owner(header.gid()?), Ok)?;
+        let mtime = pax.mtime.or_global(globals.mtime);
+        let mtime = mtime.map_or_else(|| header_time(header), Ok)?;
         // Some tools put the file's type into the mode too.
         let mode = u16::try_from(header.mode()? & i128::from(Meta::MODE_BITS)).unwrap_or_default();
         Ok(Meta {

@@ -1,0 +1,58 @@
+//! The table "Headers": PAX records and GNU's long names.
+
+use crate::tarball::{Header, Tar, record};
+use crate::world::{accepts, refuses_at, refuses_last};
+
+#[test]
+fn an_empty_pax_value_makes_the_header_field_count_again() {
+    let header = Header::new(b'0', "header").uid(1).gid(2).mtime(3);
+    let empty = [
+        ("path", &b""[..]),
+        ("size", b""),
+        ("uid", b""),
+        ("gid", b""),
+        ("mtime", b""),
+    ];
+    accepts([Tar::new().pax(&empty).add(header.clone(), "four")])
+        .tree(&["header=four"])
+        .stat("header", "0644 1:2 3.000000000");
+    // After a value in the same header, and in one before.
+    let value = [
+        ("path", &b"no"[..]),
+        ("uid", b"7"),
+        ("gid", b"8"),
+        ("mtime", b"9"),
+    ];
+    let both = [value.to_vec(), empty.to_vec()].concat();
+    for tar in [Tar::new().pax(&both), Tar::new().pax(&value).pax(&empty)] {
+        accepts([tar.add(header.clone(), "four")])
+            .tree(&["header=four"])
+            .stat("header", "0644 1:2 3.000000000")
+            .warns(&[("repeated-header", 1)]);
+    }
+    let link = Tar::new()
+        .file("a", "a")
+        .pax(&[("linkpath", b"")])
+        .link("b", "a");
+    accepts([link]).tree(&["a=a ~1", "b=a ~1"]);
+    let long = Tar::new()
+        .long_name("long")
+        .pax(&[("path", b"")])
+        .file("short", "x");
+    accepts([long]).tree(&["long=x"]).warns(&[]);
+}
+
+#[test]
+fn an_empty_pax_value_makes_the_header_field_count_again_over_a_global_one() {
+    let header = Header::new(b'0', "a").uid(1).gid(2).mtime(3);
+    let tar = Tar::new()
+        .global(&[("uid", b"7"), ("gid", b"8"), ("mtime", b"9")])
+        .pax(&[("uid", b""), ("mtime", b"")])
+        .add(header.clone(), "")
+        .pax(&[("gid", b"")])
+        .add(header.field(0, b"b"), "");
+    accepts([tar])
+        .stat("a", "0644 1:8 3.000000000")
+        .stat("b", "0644 7:2 9.000000000")
+        .warns(&[]);
+}
