@@ -10,7 +10,7 @@ pub enum Warning {
     DuplicatePath,
     /// A key, a PAX header or a long name comes twice before one entry.
     RepeatedHeader,
-    /// A GNU long name and a PAX path describe one entry.
+    /// A GNU long name and a PAX path describe one entry, or a long target and a PAX one.
     LongNameAndPax,
     /// A whiteout is no empty regular file.
     OddWhiteout,
@@ -54,7 +54,7 @@ impl Warning {
             Self::DuplicatePath => "a path comes twice in one layer; the last entry counts",
             Self::RepeatedHeader => "an extension header or key comes twice; the last counts",
             Self::LongNameAndPax => {
-                "a long name and a PAX path describe one entry; the PAX path counts"
+                "a long name or target and a PAX one describe one entry; the PAX one counts"
             }
             Self::OddWhiteout => {
                 "a whiteout is not an empty regular file; it is applied by its name"

@@ -56,3 +56,32 @@ fn an_empty_pax_value_makes_the_header_field_count_again_over_a_global_one() {
         .stat("b", "0644 7:2 9.000000000")
         .warns(&[]);
 }
+
+#[test]
+fn of_a_long_name_and_a_pax_path_the_pax_one_wins_with_a_warning() {
+    let pax = [("path", &b"real"[..]), ("linkpath", b"target")];
+    let tars = [
+        Tar::new().long_name("long").pax(&pax).file("short", "x"),
+        Tar::new().pax(&pax).long_name("long").file("short", "x"),
+    ];
+    for tar in tars {
+        accepts([tar])
+            .tree(&["real=x"])
+            .warns(&[("long-name-and-pax", 1)])
+            .strictly_refused(&["entry 'real' at byte 0: a long name or target and a PAX one"]);
+    }
+    let tars = [
+        Tar::new().long_link("long").pax(&pax).symlink("short", "x"),
+        Tar::new().pax(&pax).long_link("long").symlink("short", "x"),
+    ];
+    for tar in tars {
+        accepts([tar])
+            .tree(&["real@target"])
+            .warns(&[("long-name-and-pax", 1)]);
+    }
+    let apart = Tar::new()
+        .long_link("target")
+        .pax(&[("path", b"real")])
+        .symlink("short", "x");
+    accepts([apart]).tree(&["real@target"]).warns(&[]);
+}

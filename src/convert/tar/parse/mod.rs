@@ -206,7 +206,10 @@ impl Parser<'_> {
         if extended.repeated {
             self.warn(Warning::RepeatedHeader);
         }
-        if extended.long_name.is_some() && extended.pax.path.is_some() {
+        let pax = &extended.pax;
+        if extended.long_name.is_some() && pax.path.is_some()
+            || extended.long_link.is_some() && pax.linkpath.is_some()
+        {
             self.warn(Warning::LongNameAndPax);
         }
         if fields.path.is_empty() {
