@@ -58,6 +58,44 @@ fn an_empty_pax_value_makes_the_header_field_count_again_over_a_global_one() {
 }
 
 #[test]
+fn a_key_twice_two_pax_headers_or_two_long_names_are_merged_and_the_last_wins_with_a_warning() {
+    let tars = [
+        Tar::new().pax(&[("path", b"one"), ("path", b"real")]),
+        Tar::new()
+            .pax(&[("path", b"one")])
+            .pax(&[("path", b"real")]),
+        Tar::new().pax(&[("path", b"real")]).pax(&[("mtime", b"1")]),
+        Tar::new()
+            .pax(&[("path", b"real")])
+            .raw_extension(b'X', record("uid", b"0")),
+        Tar::new().long_name("one").long_name("real"),
+    ];
+    for tar in tars {
+        accepts([tar.file("other", "x")])
+            .tree(&["real=x"])
+            .warns(&[("repeated-header", 1)])
+            .strictly_refused(&["' at byte 0: an extension header or key comes twice"]);
+    }
+    let targets = Tar::new()
+        .long_link("one")
+        .long_link("real")
+        .symlink("s", "other");
+    accepts([targets])
+        .tree(&["s@real"])
+        .warns(&[("repeated-header", 1)]);
+    let merged = Tar::new()
+        .pax(&[("uid", b"1"), ("gid", b"1")])
+        .pax(&[("gid", b"2")]);
+    accepts([merged.file("x", "")]).stat("x", "0644 1:2 0.000000000");
+    let global = Tar::new()
+        .global(&[("uid", b"1"), ("uid", b"2")])
+        .file("x", "");
+    accepts([global])
+        .stat("x", "0644 2:0 0.000000000")
+        .warns(&[("repeated-header", 1)]);
+}
+
+#[test]
 fn of_a_long_name_and_a_pax_path_the_pax_one_wins_with_a_warning() {
     let pax = [("path", &b"real"[..]), ("linkpath", b"target")];
     let tars = [

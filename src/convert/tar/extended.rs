@@ -62,6 +62,13 @@ impl<T> From<Option<T>> for Said<T> {
     }
 }
 
+/// Whether a key came twice in one header.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Keys {
+    Once,
+    Repeated,
+}
+
 /// The sparse forms 0.0, 0.1 and 1.0.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PaxSparse {
@@ -106,7 +113,8 @@ impl Extended {
         for_each_record(data, |key, value| {
             let may_repeat = key == b"GNU.sparse.offset" || key == b"GNU.sparse.numbytes";
             self.repeated |= !may_repeat && !keys.insert(key.to_vec());
-            self.pax.set(key, value, pieces_max)
+            self.repeated |= self.pax.set(key, value, pieces_max)? == Keys::Repeated;
+            Ok(())
         })
     }
 }
@@ -124,7 +132,8 @@ fn long(data: &[u8]) -> Result<Vec<u8>, Why> {
 }
 
 impl Pax {
-    fn set(&mut self, key: &[u8], value: &[u8], pieces_max: u64) -> Result<(), Why> {
+    /// Takes in a record. A key that was there in another spelling is told; the same key its caller sees.
+    fn set(&mut self, key: &[u8], value: &[u8], pieces_max: u64) -> Result<Keys, Why> {
         match key {
             b"path" => self.path = text(value)?,
             b"linkpath" => self.linkpath = text(value)?,
@@ -138,14 +147,16 @@ impl Pax {
                 } else if let Some(name) = key.strip_prefix(b"LIBARCHIVE.xattr.") {
                     let value = crate::base64::decode_any(value)
                         .map_err(|e| format!("an attribute's value is not base64: {e}"))?;
-                    self.libarchive
-                        .insert(xattr_name(unescape(name)?)?, value.into());
+                    let name = xattr_name(unescape(name)?)?;
+                    if self.libarchive.insert(name, value.into()).is_some() {
+                        return Ok(Keys::Repeated);
+                    }
                 } else if let Some(key) = key.strip_prefix(b"GNU.sparse.") {
                     self.sparse.set(key, value, pieces_max)?;
                 }
             }
         }
-        Ok(())
+        Ok(Keys::Once)
     }
 
     /// Returns the extended attributes, and whether two forms of one differ.
@@ -236,8 +247,13 @@ impl PaxSparse {
 
 impl Globals {
     /// Takes in a global header. What could make an entry mean something else is refused.
-    pub(crate) fn take(&mut self, data: &[u8]) -> Result<(), Why> {
+    pub(crate) fn take(&mut self, data: &[u8]) -> Result<Keys, Why> {
+        let mut seen = std::collections::HashSet::new();
+        let mut keys = Keys::Once;
         for_each_record(data, |key, value| {
+            if !seen.insert(key.to_vec()) {
+                keys = Keys::Repeated;
+            }
             match key {
                 b"uid" => self.uid = optional(value, owner)?,
                 b"gid" => self.gid = optional(value, owner)?,
@@ -252,7 +268,8 @@ impl Globals {
                 _ => {}
             }
             Ok(())
-        })
+        })?;
+        Ok(keys)
     }
 }
 

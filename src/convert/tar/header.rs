@@ -131,9 +131,11 @@ impl Header<'_> {
 fn sparse_part(slots: &[u8], more: u8) -> Result<SparsePart, Why> {
     let mut pieces = Vec::new();
     for slot in slots.chunks_exact(24) {
-        // An unused slot is blank.
-        if slot[0] == 0 {
-            break;
+        // An unused slot is blank, and the last. Readers differ on which of its fields tells, and on what follows it.
+        match (slot[0], slot[12]) {
+            (0, 0) if more == 0 => break,
+            (0, _) | (_, 0) => return Err("a sparse map with a blank in it".to_owned()),
+            _ => {}
         }
         let field = |bytes| {
             let value = number(bytes).map_err(|why| format!("sparse map: {why}"))?;
@@ -155,8 +157,11 @@ pub(crate) fn number(field: &[u8]) -> Result<i128, Why> {
     if field[0] & 0x80 != 0 {
         return base256(field);
     }
-    let field = until_nul(field);
-    let digits = field.trim_ascii();
+    if field[0] == 0 && field.iter().any(|b| !matches!(b, 0 | b' ')) {
+        // Some readers pass over leading NULs, for others the number ends there.
+        return Err(format!("'{}' begins with a NUL", field.escape_ascii()));
+    }
+    let digits = until_nul(field).trim_ascii();
     let octal = |value: i128, digit: &u8| match digit {
         b'0'..=b'7' => Some(value * 8 + i128::from(digit - b'0')),
         _ => None,
@@ -204,5 +209,6 @@ mod tests {
         assert!(number(b"12x4567\0").is_err());
         assert!(number(b"0000008\0").is_err());
         assert!(number(b"12 34\0\0\0").is_err());
+        assert!(number(b"\x00000644\0").is_err());
     }
 }

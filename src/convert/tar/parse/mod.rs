@@ -3,7 +3,7 @@
 mod marker;
 mod sparse;
 
-use super::extended::{Extended, Globals, check_owner};
+use super::extended::{Extended, Globals, Keys, check_owner};
 use super::header::{BLOCK, Header};
 use super::tape::{Stored, Tape};
 use crate::entry::{Action, Entry, Payload};
@@ -168,7 +168,10 @@ impl Parser<'_> {
         match Header(block).kind() {
             kind @ (b'x' | b'X' | b'g' | b'L' | b'K') => self.take_extension(kind, block),
             b'V' => {
-                // A volume label is no entry; what precedes it belongs to the entry after it.
+                if self.extended.began.is_some() {
+                    // Some readers take it for the label's, others for that of the entry after it.
+                    return self.refuse("an extension header before a volume label");
+                }
                 let size = self.header_size(block)?;
                 self.skip_data(size)
             }
@@ -189,8 +192,7 @@ impl Parser<'_> {
         }
         let data = self.read_data(size)?;
         if kind == b'g' {
-            let taken = self.globals.take(&data);
-            return self.say(taken);
+            return self.take_globals(&data);
         }
         self.extended.began.get_or_insert(self.entry_at);
         let taken = match kind {
@@ -199,6 +201,18 @@ impl Parser<'_> {
             _ => self.extended.take_pax(&data, self.limits.sparse_pieces),
         };
         self.say(taken)
+    }
+
+    fn take_globals(&mut self, data: &[u8]) -> Result<(), TarError> {
+        if self.extended.began.is_some() {
+            // Some readers forget the extension header then.
+            return self.refuse("a global header between an extension header and its entry");
+        }
+        let taken = self.globals.take(data);
+        if self.say(taken)? == Keys::Repeated {
+            self.warn(Warning::RepeatedHeader);
+        }
+        Ok(())
     }
 
     fn take_entry(&mut self, block: &Block, extended: &Extended) -> Result<(), TarError> {
@@ -299,11 +313,11 @@ impl Parser<'_> {
     /// Returns the type as one of 0 to 6 and S.
     fn settle_kind(&mut self, fields: &Fields, path: &TreePath) -> Result<u8, TarError> {
         let kind = match fields.kind {
-            b'0' | 0 if fields.path.ends_with(b"/") => {
-                if fields.stored > 0 {
+            b'0' | 0 | b'7' | b'S' if fields.path.ends_with(b"/") => {
+                if fields.stored > 0 || fields.kind == b'S' {
                     return self.refuse("a directory's name with a file's data");
                 }
-                if fields.kind == b'0' {
+                if fields.kind != 0 {
                     self.warn(Warning::TrailingSlash);
                 }
                 b'5'
@@ -478,6 +492,9 @@ impl Parser<'_> {
             let got = self.tape.read(&mut block)? as u64;
             if got < want {
                 return self.refuse("the tar is cut off within an extension header");
+            }
+            if got < BLOCK as u64 {
+                self.warn(Warning::MissingPadding);
             }
             data.extend(block.iter().take(usize::try_from(want).unwrap_or(BLOCK)));
             rest -= want;
