@@ -28,6 +28,73 @@ fn a_whiteout_and_the_same_name_in_one_layer_in_either_order_replace_the_lower_f
 }
 
 #[test]
+fn a_mark_of_what_is_not_there_has_no_effect_and_makes_no_directory() {
+    let lower = Tar::new()
+        .file("f", "f")
+        .symlink("dangling", "nowhere/at/all")
+        .symlink("loop", "loop")
+        .long_link("n".repeat(300))
+        .symlink("odd", "short");
+    let lower = Layer::from(lower);
+    for parent in [
+        "",
+        "none/",
+        "none/at/all/",
+        "f/",
+        "dangling/",
+        "loop/",
+        "odd/",
+    ] {
+        let whiteout = Tar::new().file(format!("{parent}.wh.gone"), "");
+        let opaque = match parent {
+            "" => Tar::new().file("none/.wh..wh..opq", ""),
+            parent => Tar::new().file(format!("{parent}.wh..wh..opq"), ""),
+        };
+        for upper in [whiteout, opaque] {
+            let accepted = accepts([lower.clone(), upper.into()]).warns(&[]);
+            assert_eq!(tree::list(&accepted.root).len(), 4, "{parent}");
+        }
+    }
+}
+
+#[test]
+fn a_mark_below_a_lower_symlink_means_what_the_symlink_leads_to() {
+    let lower = || lower().symlink("way", "/d").symlink("far", "../../way");
+    let whiteout = Tar::new().file("far/.wh.x", "");
+    accepts([lower(), whiteout]).tree(&["d/", "d/y=y", "far@../../way", "way@/d"]);
+    let opaque = Tar::new().file("way/.wh..wh..opq", "").file("way/z", "z");
+    accepts([lower(), opaque]).tree(&["d/", "d/z=z", "far@../../way", "way@/d"]);
+}
+
+#[test]
+fn a_mark_in_a_directory_that_replaces_a_symlink_leaves_alone_what_that_led_to() {
+    // As overlay file systems write it: a directory in place of something else is opaque.
+    let lower = || {
+        lower()
+            .symlink("way", "d")
+            .dir("d/sub")
+            .file("d/sub/f", "f")
+    };
+    let own: fn(Tar) -> Tar = |t| t.dir("way").dir("way/sub").file("way/new", "new");
+    let marks: fn(Tar) -> Tar = |t| {
+        let t = t.file("way/.wh..wh..opq", "").file("way/.wh.x", "");
+        t.file("way/sub/.wh..wh..opq", "")
+    };
+    for upper in both_orders(&[own, marks]) {
+        accepts([lower(), upper]).tree(&[
+            "d/",
+            "d/sub/",
+            "d/sub/f=f",
+            "d/x=lower x",
+            "d/y=y",
+            "way/",
+            "way/new=new",
+            "way/sub/",
+        ]);
+    }
+}
+
+#[test]
 fn a_whiteout_of_any_type_is_applied_by_its_name_with_a_warning() {
     for kind in *b"123456" {
         for marker in ["d/.wh.x", "d/.wh..wh..opq"] {
@@ -119,6 +186,23 @@ fn a_whiteout_that_names_nothing_is_refused() {
         ),
     ] {
         refuses_last(&[lower()], Tar::new().dir("d").file(name, ""), name, why);
+    }
+}
+
+#[test]
+fn a_whiteout_as_a_parent_is_refused() {
+    for name in [
+        ".wh.a/x",
+        "d/.wh.a/x",
+        "d/.wh.a/b/c",
+        "d/.wh.a/.wh.x",
+        ".wh..wh..opq/x",
+        "d/.wh..wh.plnk/x",
+        ".wh.a/..",
+        ".wh..wh.plnk/../x",
+    ] {
+        let upper = Tar::new().file(name, "");
+        refuses_last(&[lower()], upper, name, "a whiteout as a parent");
     }
 }
 

@@ -1,12 +1,12 @@
 //! Owns the tree while it changes: directories and inodes by number, read from their nodes when first touched.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::NodeSource;
+use super::{NodeSource, Stop, stop};
 use crate::digest::{LinkGroup, TreeId};
 use crate::error::Result;
 use crate::meta::Meta;
-use crate::path::Name;
+use crate::path::{Name, TreePath};
 use crate::tree::{Item, Leaf, Node, Subtree};
 
 /// A directory, by number.
@@ -43,6 +43,8 @@ pub(super) struct Entry {
 #[derive(Debug)]
 pub(super) struct Dir {
     pub(super) parent: DirId,
+    /// How many directories are above it.
+    depth: usize,
     pub(super) meta: Meta,
     pub(super) children: BTreeMap<Name, Entry>,
     /// What it was encoded to last, as long as nothing below it changed.
@@ -56,6 +58,10 @@ pub(super) struct Arena<'a> {
     pub(super) dirs: Vec<Dir>,
     pub(super) leaves: Vec<Leaf>,
     groups: HashMap<LinkGroup, LeafId>,
+    /// Whether a way led through a symlink.
+    pub(super) followed: bool,
+    /// Where symlinks lead nowhere, since the layer at hand replaces them.
+    pub(super) replaced: HashSet<(DirId, Name)>,
     layer: u32,
 }
 
@@ -69,6 +75,8 @@ impl<'a> Arena<'a> {
             dirs: Vec::new(),
             leaves: Vec::new(),
             groups: HashMap::new(),
+            followed: false,
+            replaced: HashSet::new(),
             layer: 0,
         };
         match lower {
@@ -82,7 +90,7 @@ impl<'a> Arena<'a> {
                 arena.read_in(ROOT, node, Some(clean));
             }
             None => {
-                arena.new_dir(ROOT, Meta::implicit_dir());
+                arena.push_dir(ROOT, Meta::implicit_dir(), 0);
             }
         }
         Ok(arena)
@@ -102,14 +110,14 @@ impl<'a> Arena<'a> {
             };
             children.insert(name, Entry { slot, layer: 0 });
         }
-        self.dirs.push(Dir {
-            parent,
-            meta: node.meta,
-            children,
-            clean,
-            described: 0,
-        });
-        DirId(self.dirs.len() - 1)
+        let depth = match self.dirs.get(parent.0) {
+            Some(parent) => parent.depth + 1,
+            None => 0,
+        };
+        let dir = self.push_dir(parent, node.meta, depth);
+        self.dirs[dir.0].children = children;
+        self.dirs[dir.0].clean = clean;
+        dir
     }
 
     /// All names of a link group are one inode, wherever they are read from.
@@ -132,9 +140,22 @@ impl<'a> Arena<'a> {
         LeafId(self.leaves.len() - 1)
     }
 
-    pub(super) fn new_dir(&mut self, parent: DirId, meta: Meta) -> DirId {
+    /// Makes a directory that is to go into `parent`. Symlinked parents can make a tree deeper than any one path.
+    pub(super) fn new_dir(&mut self, parent: DirId, meta: Meta) -> Result<DirId, Stop> {
+        let depth = self.dirs[parent.0].depth + 1;
+        if depth > TreePath::MAX_DEPTH {
+            return stop(format!(
+                "directories nest over {} deep",
+                TreePath::MAX_DEPTH
+            ));
+        }
+        Ok(self.push_dir(parent, meta, depth))
+    }
+
+    fn push_dir(&mut self, parent: DirId, meta: Meta, depth: usize) -> DirId {
         self.dirs.push(Dir {
             parent,
+            depth,
             meta,
             children: BTreeMap::new(),
             clean: None,

@@ -44,6 +44,14 @@ pub(crate) struct LayerEntries<'a> {
     pub(crate) contents: &'a [ContentRef],
 }
 
+/// What a layer takes out of the lower tree.
+#[derive(Default)]
+struct Marked {
+    names: Vec<(DirId, Name)>,
+    /// Directories that lose all that is in them.
+    opaque: Vec<DirId>,
+}
+
 /// Why an entry cannot be.
 pub(crate) type Why = String;
 
@@ -107,23 +115,59 @@ impl<'a> Overlay<'a> {
     /// Takes out what the layer whites out. All marks are resolved before the first is applied: their order is no
     /// meaning.
     fn white_out<'e>(&mut self, layer: &LayerEntries<'e>) -> Result<(), (&'e Entry, Stop)> {
-        let mut names: Vec<(DirId, Name)> = Vec::new();
-        let mut opaque: Vec<DirId> = Vec::new();
-        for entry in layer.entries {
-            match &entry.action {
-                Action::Whiteout => {
-                    names.extend(self.lower_name(&entry.path).map_err(|e| (entry, e))?);
-                }
-                Action::Opaque => {
-                    opaque.extend(self.arena.find_dir(&entry.path).map_err(|e| (entry, e))?);
-                }
-                _ => {}
-            }
+        let mut marked = self.marked(layer)?;
+        if self.arena.followed {
+            // A symlink that the layer replaces by something of its own leads a mark nowhere.
+            self.note_replaced(layer)?;
+            marked = self.marked(layer)?;
+            self.arena.replaced.clear();
         }
+        let Marked { names, opaque } = marked;
         names
             .iter()
             .for_each(|(dir, name)| self.arena.remove(*dir, name));
         opaque.iter().for_each(|dir| self.arena.clear(*dir));
+        Ok(())
+    }
+
+    /// Finds what the layer's marks mean in the lower tree.
+    fn marked<'e>(&mut self, layer: &LayerEntries<'e>) -> Result<Marked, (&'e Entry, Stop)> {
+        self.arena.followed = false;
+        let mut marked = Marked::default();
+        for entry in layer.entries {
+            let name = |e| (entry, e);
+            match &entry.action {
+                Action::Whiteout => {
+                    let found = self.lower_name(&entry.path).map_err(name)?;
+                    marked.names.extend(found);
+                }
+                Action::Opaque => {
+                    let found = self.arena.find_dir(&entry.path).map_err(name)?;
+                    marked.opaque.extend(found);
+                }
+                _ => {}
+            }
+        }
+        Ok(marked)
+    }
+
+    /// Notes where the layer has something of its own that is no symlink; the upper ones first, since they may
+    /// stand in the way of those below.
+    fn note_replaced<'e>(&mut self, layer: &LayerEntries<'e>) -> Result<(), (&'e Entry, Stop)> {
+        let own = layer.entries.iter().filter(|entry| {
+            let action = &entry.action;
+            !matches!(
+                action,
+                Action::Symlink(..) | Action::Whiteout | Action::Opaque
+            )
+        });
+        let mut own: Vec<&Entry> = own.collect();
+        own.sort_by_key(|entry| entry.path.0.len());
+        for entry in own {
+            if let Some(place) = self.lower_name(&entry.path).map_err(|e| (entry, e))? {
+                self.arena.replaced.insert(place);
+            }
+        }
         Ok(())
     }
 
@@ -137,9 +181,7 @@ impl<'a> Overlay<'a> {
 
     /// Adds one entry; returns whether this layer had the path already.
     fn add(&mut self, entry: &Entry, contents: &[ContentRef]) -> Result<bool, Stop> {
-        if let Some(Step::Child(first)) = entry.path.0.first()
-            && first.as_bytes() == entry::PLINK
-        {
+        if entry.path.0.first().is_some_and(is_plink) {
             return self.add_plink(entry, contents);
         }
         match &entry.action {
@@ -156,11 +198,19 @@ impl<'a> Overlay<'a> {
     }
 
     fn add_plink(&mut self, entry: &Entry, contents: &[ContentRef]) -> Result<bool, Stop> {
-        if let Action::Dir(_) | Action::Link(_) | Action::Whiteout | Action::Opaque = entry.action {
-            return Ok(false);
-        }
-        let leaf = leaf_of(&entry.action, contents)?;
-        let id = self.arena.new_leaf(leaf);
+        let id = match &entry.action {
+            Action::Dir(_) | Action::Whiteout | Action::Opaque => return Ok(false),
+            // The name in the tree may have come first, so that AUFS's is the link.
+            Action::Link(target) => match self.target(target) {
+                Ok((_, id)) => id,
+                Err(Stop::Entry(_)) => return Ok(false),
+                Err(e) => return Err(e),
+            },
+            action => {
+                let leaf = leaf_of(action, contents)?;
+                self.arena.new_leaf(leaf)
+            }
+        };
         self.plink.insert(entry.path.to_string().into_bytes(), id);
         Ok(false)
     }
@@ -173,39 +223,45 @@ impl<'a> Overlay<'a> {
         if let Some(Child::Dir(there)) = self.arena.child(dir, name.as_bytes())? {
             return Ok(self.arena.set_meta(there, meta));
         }
-        let new = self.arena.new_dir(dir, meta.clone());
+        let new = self.arena.new_dir(dir, meta.clone())?;
         let again = self.put(Place::Name(dir, name), Child::Dir(new))?;
         self.arena.set_meta(new, meta);
         Ok(again)
     }
 
     fn add_link(&mut self, path: &TreePath, target: &TreePath) -> Result<bool, Stop> {
-        if let Some(leaf) = self.plink.get(target.to_string().as_bytes()) {
-            let leaf = Child::Leaf(*leaf);
-            let place = self.place(path)?;
-            return self.put(place, leaf);
+        let (from, leaf) = self.target(target)?;
+        let place = self.place(path)?;
+        if from.as_ref() == Some(&place) {
+            return stop("a link to itself");
         }
+        if let Some(Place::Name(dir, _)) = from {
+            // Its other name changes too: it becomes one of several.
+            self.arena.touch(dir);
+        }
+        self.put(place, Child::Leaf(leaf))
+    }
+
+    /// Finds what a link leads to, and where in the tree that is; what AUFS kept is nowhere in it.
+    fn target(&mut self, target: &TreePath) -> Result<(Option<Place>, LeafId), Stop> {
+        if target.0.first().is_some_and(is_plink)
+            && let Some(leaf) = self.plink.get(target.to_string().as_bytes())
+        {
+            return Ok((None, *leaf));
+        }
+        let nothing = || format!("a link to '{target}', which is not there");
         let Some(from) = self.arena.find_parent(target, Missing::Tell)? else {
-            return stop(format!("a link to '{target}', which is not there"));
+            return stop(nothing());
         };
         let child = match &from {
             Place::Name(dir, name) => self.arena.child(*dir, name.as_bytes())?,
             Place::Dir(dir) => Some(Child::Dir(*dir)),
         };
-        let leaf = match child {
-            Some(leaf @ Child::Leaf(_)) => leaf,
-            Some(Child::Dir(_)) => return stop(format!("a link to the directory '{target}'")),
-            None => return stop(format!("a link to '{target}', which is not there")),
-        };
-        let place = self.place(path)?;
-        if place == from {
-            return stop("a link to itself");
+        match child {
+            Some(Child::Leaf(leaf)) => Ok((Some(from), leaf)),
+            Some(Child::Dir(_)) => stop(format!("a link to the directory '{target}'")),
+            None => stop(nothing()),
         }
-        if let Place::Name(dir, _) = from {
-            // Its other name changes too: it becomes one of several.
-            self.arena.touch(dir);
-        }
-        self.put(place, leaf)
     }
 
     fn place(&mut self, path: &TreePath) -> Result<Place, Stop> {
@@ -221,6 +277,10 @@ impl<'a> Overlay<'a> {
             Place::Dir(_) => stop("a directory is there, by way of '..' or the root"),
         }
     }
+}
+
+fn is_plink(step: &Step) -> bool {
+    matches!(step, Step::Child(name) if name.as_bytes() == entry::PLINK)
 }
 
 fn leaf_of(action: &Action, contents: &[ContentRef]) -> Result<Leaf, Stop> {

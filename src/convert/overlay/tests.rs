@@ -2,6 +2,10 @@
 
 use std::cell::RefCell;
 
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::Index;
+
 use super::*;
 use crate::tree::Item;
 
@@ -321,4 +325,52 @@ fn a_directory_that_comes_back_as_an_implicit_parent_is_a_new_one() {
         panic!("no directory")
     };
     assert_eq!(memory.node(&d.id).unwrap().meta, Meta::implicit_dir());
+}
+
+#[test]
+fn a_mark_in_a_directory_that_replaces_a_symlink_is_about_that_directory() {
+    let lower = [file("d/x"), symlink("way", "d")];
+    for upper in [
+        [dir("way"), opaque("way"), whiteout("way/x")],
+        [whiteout("way/x"), opaque("way"), dir("way")],
+    ] {
+        assert_eq!(merge(&[&lower, &upper]).unwrap(), ["d/", "d/x", "way/"]);
+    }
+}
+
+/// Returns entries of few names, so that they meet.
+fn any_entry() -> impl Strategy<Value = Entry> {
+    let names = ["a", "b", "a/b", "b/a", "a/b/c", "a/../b", "b/../a/c", "c"];
+    let name = proptest::sample::select(names.to_vec());
+    (name.clone(), name, 0..5).prop_map(|(name, other, kind)| match kind {
+        0 => file(name),
+        1 => dir(name),
+        2 => symlink(name, other),
+        3 => link(name, other),
+        _ => symlink(name, &format!("/{other}")),
+    })
+}
+
+fn any_mark() -> impl Strategy<Value = Entry> {
+    let names = ["a", "b", "a/b", "b/a", "a/b/c", "a/../b", "c/a", "b/c"];
+    let name = proptest::sample::select(names.to_vec());
+    (name, any::<bool>()).prop_map(|(name, all)| if all { opaque(name) } else { whiteout(name) })
+}
+
+proptest! {
+    #[test]
+    fn where_marks_stand_in_their_layer_means_nothing(
+        lower in vec(any_entry(), 0..6),
+        upper in vec(any_entry(), 0..5),
+        marks in vec((any_mark(), any::<Index>()), 0..4),
+    ) {
+        let told = |layer: &[Entry]| merge(&[&lower[..], layer]).map_err(|e| e.to_string());
+        let first: Vec<Entry> = marks.iter().map(|(mark, _)| mark.clone()).collect();
+        let mut among = upper.clone();
+        for (mark, at) in &marks {
+            let at = at.index(among.len() + 1);
+            among.insert(at, mark.clone());
+        }
+        prop_assert_eq!(told(&[&first[..], &upper].concat()), told(&among));
+    }
 }

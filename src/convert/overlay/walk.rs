@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::arena::{Arena, Child, DirId, LeafId, ROOT};
-use super::{Stop, stop};
+use super::{Stop, Why, stop};
 use crate::error::Result;
 use crate::meta::Meta;
 use crate::path::{Name, Step, TreePath};
@@ -87,6 +87,10 @@ impl Arena<'_> {
                 None => None,
             };
             if let Some(target) = leaf.and_then(|leaf| self.target(leaf)) {
+                if missing == Missing::Tell && self.is_replaced(at, &name) {
+                    return Ok(None);
+                }
+                self.followed = true;
                 symlinks += 1;
                 if symlinks > SYMLINKS_MAX {
                     return refuse_or_nothing(missing, "a parent leads through too many symlinks");
@@ -96,8 +100,10 @@ impl Arena<'_> {
                 } else {
                     at
                 };
-                prepend(&mut steps, &target)?;
-                continue;
+                match prepend(&mut steps, &target) {
+                    Ok(()) => continue,
+                    Err(why) => return refuse_or_nothing(missing, &why),
+                }
             }
             let up_follows = matches!(steps.front(), Some(Next { step: Step::Up, .. }));
             match self.make_parent(at, name, (leaf.is_some(), linked || up_follows), missing)? {
@@ -106,6 +112,11 @@ impl Arena<'_> {
             }
         }
         Ok(Some(at))
+    }
+
+    fn is_replaced(&self, dir: DirId, name: &Name) -> bool {
+        // Mostly empty: then there is nothing to hash.
+        !self.replaced.is_empty() && self.replaced.contains(&(dir, name.clone()))
     }
 
     fn target(&self, leaf: LeafId) -> Option<Box<[u8]>> {
@@ -136,7 +147,7 @@ impl Arena<'_> {
                 "its parent '{name}' is no directory in the same layer"
             ));
         }
-        let made = self.new_dir(dir, Meta::implicit_dir());
+        let made = self.new_dir(dir, Meta::implicit_dir())?;
         self.put(dir, name, Child::Dir(made));
         Ok(Some(made))
     }
@@ -159,11 +170,10 @@ fn queue(path: &TreePath) -> VecDeque<Next> {
         .collect()
 }
 
-fn prepend(steps: &mut VecDeque<Next>, target: &[u8]) -> Result<(), Stop> {
-    let target =
-        TreePath::parse(target).map_err(|e| Stop::Entry(format!("a symlink on the way: {e}")))?;
+fn prepend(steps: &mut VecDeque<Next>, target: &[u8]) -> Result<(), Why> {
+    let target = TreePath::parse(target).map_err(|e| format!("a symlink on the way: {e}"))?;
     if steps.len() + target.0.len() > 2 * TreePath::MAX_DEPTH {
-        return stop("symlinks on the way make a path too deep");
+        return Err("symlinks on the way make a path too deep".to_owned());
     }
     for step in target.0.into_iter().rev() {
         steps.push_front(Next { step, linked: true });

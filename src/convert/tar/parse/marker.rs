@@ -23,6 +23,7 @@ impl Parser<'_> {
         if let Some(Step::Child(first)) = parents.first()
             && first.as_bytes().starts_with(entry::AUFS)
             && first.as_bytes() != entry::OPAQUE
+            && !path.0.contains(&Step::Up)
         {
             return Ok(if first.as_bytes() == entry::PLINK {
                 Marker::Plink
