@@ -28,6 +28,72 @@ fn a_whiteout_and_the_same_name_in_one_layer_in_either_order_replace_the_lower_f
 }
 
 #[test]
+fn a_whiteout_works_in_compressed_and_plain_layers_and_hides_a_whole_directory() {
+    let upper = Tar::new().file(".wh.d", "").file("e", "e").end();
+    let lower = lower().end();
+    let layers: [fn(&[u8]) -> Layer; 3] = [Layer::plain, Layer::gzip, Layer::zstd];
+    for make in layers {
+        accepts([make(&lower), make(&upper)]).tree(&["e=e"]);
+    }
+}
+
+#[test]
+fn an_opaque_marker_in_any_place_hides_what_lower_layers_put_there_never_its_own() {
+    let mark: fn(Tar) -> Tar = |t| t.file("d/.wh..wh..opq", "");
+    let new: fn(Tar) -> Tar = |t| t.file("d/new", "new").file("d/x", "upper x");
+    for upper in both_orders(&[mark, new]) {
+        accepts([lower(), upper])
+            .tree(&["d/", "d/new=new", "d/x=upper x"])
+            .warns(&[]);
+    }
+    let between = Tar::new().file("d/a", "a").file("d/.wh..wh..opq", "");
+    accepts([lower(), between.dir("d").file("d/z", "z")]).tree(&["d/", "d/a=a", "d/z=z"]);
+}
+
+#[test]
+fn an_opaque_directory_over_an_opaque_directory_hides_both() {
+    let upper = |name| Tar::new().file(name, "").file("d/.wh..wh..opq", "");
+    let under = Tar::new().dir("d/sub").file("d/sub/deep", "deep");
+    accepts([lower(), under, upper("d/one"), upper("d/two")]).tree(&["d/", "d/two="]);
+}
+
+#[test]
+fn an_opaque_root_hides_everything_below() {
+    for name in [".wh..wh..opq", "./.wh..wh..opq", "/.wh..wh..opq"] {
+        let upper = Tar::new().file("new", "new").file(name, "");
+        accepts([lower(), upper]).tree(&["new=new"]);
+    }
+}
+
+#[test]
+fn an_opaque_directory_without_an_entry_keeps_its_metadata() {
+    let below = Tar::new().add(Header::new(b'5', "d").mode(0o700).mtime(7), "");
+    let upper = Tar::new().file("d/.wh..wh..opq", "");
+    accepts([below.file("d/x", ""), upper])
+        .tree(&["d/"])
+        .stat("d", "0700 0:0 7.000000000");
+}
+
+#[test]
+fn a_child_added_below_a_directory_stays_when_the_directory_is_whited_out() {
+    for upper in both_orders(&[|t| t.file("d/new", "new"), |t| t.file(".wh.d", "")]) {
+        accepts([lower(), upper]).tree(&["d/", "d/new=new"]);
+    }
+}
+
+#[test]
+fn a_whiteout_and_an_opaque_marker_of_one_directory_do_what_one_does() {
+    for upper in both_orders(&[
+        |t| t.file("d/.wh.x", ""),
+        |t| t.file("d/.wh..wh..opq", ""),
+        |t| t.file(".wh.d", ""),
+        |t| t.file("d/new", "new"),
+    ]) {
+        accepts([lower(), upper]).tree(&["d/", "d/new=new"]);
+    }
+}
+
+#[test]
 fn a_mark_of_what_is_not_there_has_no_effect_and_makes_no_directory() {
     let lower = Tar::new()
         .file("f", "f")
@@ -55,6 +121,24 @@ fn a_mark_of_what_is_not_there_has_no_effect_and_makes_no_directory() {
             assert_eq!(tree::list(&accepted.root).len(), 4, "{parent}");
         }
     }
+}
+
+#[test]
+fn a_whiteout_does_not_see_what_its_own_layer_brings() {
+    let upper = Tar::new()
+        .symlink("way", "d")
+        .file("way/.wh.x", "")
+        .file("new/deep/.wh.f", "")
+        .file("new/deep/f", "f");
+    accepts([lower(), upper]).tree(&[
+        "d/",
+        "d/x=lower x",
+        "d/y=y",
+        "new/",
+        "new/deep/",
+        "new/deep/f=f",
+        "way@d",
+    ]);
 }
 
 #[test]
@@ -92,6 +176,18 @@ fn a_mark_in_a_directory_that_replaces_a_symlink_leaves_alone_what_that_led_to()
             "way/sub/",
         ]);
     }
+}
+
+#[test]
+fn a_whiteout_of_a_symlink_takes_the_symlink_not_what_it_leads_to() {
+    let lower = lower().symlink("way", "d");
+    accepts([lower, Tar::new().file(".wh.way", "")]).tree(&["d/", "d/x=lower x", "d/y=y"]);
+}
+
+#[test]
+fn a_whiteout_of_a_directory_that_a_link_points_into_leaves_the_other_name() {
+    let lower = lower().link("outside", "d/x");
+    accepts([lower, Tar::new().file(".wh.d", "")]).tree(&["outside=lower x"]);
 }
 
 #[test]
@@ -190,6 +286,20 @@ fn a_whiteout_that_names_nothing_is_refused() {
 }
 
 #[test]
+fn a_whiteout_of_a_name_of_dots_and_more_is_one_like_any_other() {
+    let lower = Tar::new()
+        .file("...", "")
+        .file(".wh", "")
+        .file("..x", "")
+        .file("keep", "");
+    let upper = Tar::new()
+        .file(".wh....", "")
+        .file(".wh..wh", "")
+        .file(".wh...x", "");
+    accepts([lower, upper]).tree(&["keep="]).warns(&[]);
+}
+
+#[test]
 fn a_whiteout_as_a_parent_is_refused() {
     for name in [
         ".wh.a/x",
@@ -204,6 +314,53 @@ fn a_whiteout_as_a_parent_is_refused() {
         let upper = Tar::new().file(name, "");
         refuses_last(&[lower()], upper, name, "a whiteout as a parent");
     }
+}
+
+#[test]
+fn a_directory_that_comes_back_only_as_an_implicit_parent_is_a_new_one() {
+    let below = Tar::new().add(
+        Header::new(b'5', "d").mode(0o700).uid(7).gid(8).mtime(9),
+        "",
+    );
+    for upper in both_orders(&[|t| t.file(".wh.d", ""), |t| t.file("d/new", "")]) {
+        accepts([below.clone().file("d/x", ""), upper])
+            .tree(&["d/", "d/new="])
+            .stat("d", "0755 0:0 0.000000000");
+    }
+    let named = Tar::new()
+        .file(".wh.d", "")
+        .add(Header::new(b'5', "d").mode(0o711).mtime(5), "");
+    accepts([below.file("d/x", ""), named]).stat("d", "0711 0:0 5.000000000");
+}
+
+#[test]
+fn a_directory_that_was_whited_out_in_one_layer_comes_back_empty_in_the_next() {
+    let layers = [
+        lower(),
+        Tar::new().file(".wh.d", ""),
+        Tar::new().file("d/new", "new"),
+        Tar::new().file("d/.wh.new", ""),
+    ];
+    accepts(layers.clone()).tree(&["d/"]);
+    accepts(layers[..3].to_vec()).tree(&["d/", "d/new=new"]);
+    accepts(layers[..2].to_vec()).tree(&[]);
+}
+
+#[test]
+fn no_export_holds_marks_that_no_layer_came_with() {
+    // Layers go out as they came: what whites out one directory twice is only there if it was there before.
+    let world = World::new();
+    let upper = Tar::new().file(".wh.d", "").file("d/.wh.f", "").end();
+    let layers = [Layer::gzip(&lower().end()), Layer::gzip(&upper)];
+    let imported = world.accepts(layers, &["--blobs", "keep"]).tree(&[]);
+    let copy = imported.world().path("again");
+    let place = format!("oci:{}", copy.display());
+    imported
+        .world()
+        .ok(&["export", "--recompress", "zstd", "image", &place]);
+    let blobs = crate::layout::blobs_in(&copy);
+    let is_same = |blob: &[u8]| zstd::decode_all(blob).is_ok_and(|tar| tar == upper);
+    assert!(blobs.iter().any(|(_, blob)| is_same(blob)));
 }
 
 #[test]
