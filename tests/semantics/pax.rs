@@ -4,6 +4,193 @@ use crate::tarball::{Header, Tar, record};
 use crate::world::{accepts, refuses_at, refuses_last};
 
 #[test]
+fn pax_records_override_the_header() {
+    let tar = Tar::new()
+        .dir("real")
+        .pax(&[
+            ("path", b"real/name"),
+            ("size", b"4"),
+            ("uid", b"12"),
+            ("gid", b"34"),
+            ("mtime", b"56.789"),
+            ("comment", b"of no effect"),
+            ("VENDOR.key", b"of no effect"),
+            ("atime", b"1"),
+        ])
+        .add(
+            Header::new(b'0', "other").uid(1).gid(2).mtime(3).size(0),
+            "data",
+        )
+        .pax(&[("linkpath", b"real/name")])
+        .link("link", "other")
+        .pax(&[("linkpath", b"real")])
+        .symlink("symlink", "other");
+    accepts([tar])
+        .tree(&["link=data ~1", "real/", "real/name=data ~1", "symlink@real"])
+        .stat("real/name", "0644 12:34 56.789000000")
+        .warns(&[]);
+}
+
+#[test]
+fn a_pax_header_of_type_capital_x_is_one_like_any_other() {
+    let records = [record("path", b"real"), record("mtime", b"7.5")].concat();
+    accepts([Tar::new().raw_extension(b'X', records).file("other", "x")])
+        .tree(&["real=x"])
+        .stat("real", "0644 0:0 7.500000000")
+        .warns(&[]);
+}
+
+#[test]
+fn pax_records_apply_to_the_next_entry_only() {
+    let tar = Tar::new()
+        .pax(&[
+            ("path", b"one"),
+            ("mtime", b"1"),
+            ("SCHILY.xattr.user.a", b"1"),
+        ])
+        .file("other", "1")
+        .file("two", "2");
+    accepts([tar])
+        .tree(&["one=1", "two=2"])
+        .stat("two", "0644 0:0 0.000000000")
+        .xattrs("one", &["user.a=1"])
+        .xattrs("two", &[]);
+}
+
+#[test]
+fn a_pax_size_never_applies_to_a_long_name_or_target_in_between() {
+    let data = [b'd'; 600];
+    let name = "n".repeat(150);
+    for size in ["600", "1"] {
+        let data = &data[..size.parse().unwrap()];
+        let before = Tar::new()
+            .pax(&[("size", size.as_bytes())])
+            .long_name(&name);
+        let tar = before
+            .long_link("unused")
+            .add(Header::new(b'0', "x").size(0), data);
+        let imported = accepts([tar.file("y", "y")]);
+        assert_eq!(std::fs::read(imported.path(&name)).unwrap(), data);
+        assert_eq!(std::fs::read(imported.path("y")).unwrap(), b"y");
+    }
+}
+
+#[test]
+fn a_pax_record_that_is_none_is_refused() {
+    for (records, why) in [
+        (
+            &b"11 path=abc\n"[..],
+            "a PAX record that does not end with a newline",
+        ),
+        (b"13 path=abc\n", "a PAX record whose length does not fit"),
+        (b"99 path=abc\n", "a PAX record whose length does not fit"),
+        (
+            b"18446744073709551615 path=abc\n",
+            "a PAX record without its length",
+        ),
+        (
+            b"1844674407370955161 path=abc\n",
+            "a PAX record whose length does not fit",
+        ),
+        (b"0 path=abc\n", "a PAX record whose length does not fit"),
+        (
+            b"-1 path=abc\n",
+            "a PAX record's length: '-1' is not a number that fits",
+        ),
+        (
+            b"x path=abc\n",
+            "a PAX record's length: 'x' is not a number that fits",
+        ),
+        (
+            b" path=abc\n",
+            "a PAX record's length: '' is not a number that fits",
+        ),
+        (b"path=abc\n", "a PAX record without its length"),
+        (b"6 abc\n", "a PAX record without '='"),
+        (b"5 =a\n", "a PAX record with an empty key"),
+        (b"12 path=a\0c\n", "NUL in a PAX path"),
+        (b"12 path=abc\n\n", "a PAX record without its length"),
+        (
+            b"12 path=abc\n\0\0x",
+            "bytes after the padding of a PAX header",
+        ),
+        (
+            b"12 path=abc\n12 path=d",
+            "a PAX record whose length does not fit",
+        ),
+    ] {
+        let tar = Tar::new().raw_extension(b'x', records).file("x", "x");
+        refuses_last(&[], tar, "", why);
+    }
+}
+
+#[test]
+fn nuls_after_the_last_pax_record_are_padding() {
+    for padding in [&b"\0"[..], &[0; 100], &[0; 511]] {
+        let records = [record("path", b"real"), padding.to_vec()].concat();
+        accepts([Tar::new().raw_extension(b'x', records).file("other", "x")])
+            .tree(&["real=x"])
+            .warns(&[]);
+    }
+    accepts([Tar::new().raw_extension(b'x', "").file("x", "x")])
+        .tree(&["x=x"])
+        .warns(&[]);
+}
+
+#[test]
+fn a_pax_number_that_is_none_is_refused() {
+    for (key, value) in [
+        ("size", "x"),
+        ("size", "-1"),
+        ("size", "+1"),
+        ("size", " 1"),
+        ("size", "0x1"),
+        ("size", "1.0"),
+        ("size", "18446744073709551616"),
+        ("uid", "-1"),
+        ("uid", "1.5"),
+        ("gid", "root"),
+        ("gid", "1 "),
+    ] {
+        let tar = Tar::new().pax(&[(key, value.as_bytes())]).file("x", "x");
+        refuses_last(
+            &[],
+            tar,
+            "",
+            &format!("'{value}' is not a number that fits"),
+        );
+    }
+    for value in [
+        "x",
+        "1.x",
+        "--1",
+        "1.-5",
+        ".",
+        "-",
+        "1e3",
+        "9223372036854775808",
+    ] {
+        let tar = Tar::new()
+            .pax(&[("mtime", value.as_bytes())])
+            .file("x", "x");
+        refuses_last(&[], tar, "", &format!("'{value}' is not a time"));
+    }
+}
+
+#[test]
+fn a_pax_size_beyond_the_tar_is_refused() {
+    for size in ["18446744073709551615", "9223372036854775807", "68719476737"] {
+        let pax = || Tar::new().pax(&[("size", size.as_bytes())]);
+        let why = "files of over 68719476736 bytes in one layer";
+        refuses_last(&[], pax().add(Header::new(b'0', "x"), ""), "x", why);
+        let why = format!("the tar is cut off within its {size} bytes");
+        for name in [".wh.x", ".wh..wh.aufs"] {
+            refuses_last(&[], pax().add(Header::new(b'0', name), ""), name, &why);
+        }
+    }
+}
+
+#[test]
 fn an_empty_pax_value_makes_the_header_field_count_again() {
     let header = Header::new(b'0', "header").uid(1).gid(2).mtime(3);
     let empty = [
@@ -96,6 +283,51 @@ fn a_key_twice_two_pax_headers_or_two_long_names_are_merged_and_the_last_wins_wi
 }
 
 #[test]
+fn an_extension_header_that_no_entry_follows_is_refused() {
+    for kind in [b'x', b'X', b'L', b'K'] {
+        let data = if kind.eq_ignore_ascii_case(&b'x') {
+            record("path", b"a")
+        } else {
+            b"a\0".to_vec()
+        };
+        let tar = Tar::new().file("before", "").raw_extension(kind, data);
+        let why = "an extension header that no entry follows";
+        refuses_last(&[], tar.clone(), "", why);
+        refuses_at(&[], &tar.bytes, 512, "", why);
+    }
+    let cut = Tar::new()
+        .file("before", "")
+        .long_name("n".repeat(300))
+        .cut(300);
+    let why = "the tar is cut off within an extension header";
+    refuses_at(&[], &cut.bytes, 512, "", why);
+}
+
+#[test]
+fn a_gnu_long_name_and_target_are_fine() {
+    let (name, target) = ("d/".repeat(100) + &"n".repeat(200), "t".repeat(300));
+    for header in [
+        Header::gnu(b'0', "short"),
+        Header::new(b'0', "short"),
+        Header::v7("short"),
+    ] {
+        let imported = accepts([Tar::new().long_name(&name).add(header, "x")]).warns(&[]);
+        assert_eq!(std::fs::read(imported.path(&name)).unwrap(), b"x");
+    }
+    let both = Tar::new()
+        .long_link(&target)
+        .long_name(&name)
+        .symlink("short", "short");
+    let imported = accepts([both]).warns(&[]);
+    let seen = std::fs::read_link(imported.path(&name)).unwrap();
+    assert_eq!(seen.to_str(), Some(&*target));
+    // Without the NUL at its end, as some write it; with more of them, as others do.
+    for data in ["real", "real\0\0\0"] {
+        accepts([Tar::new().raw_extension(b'L', data).file("short", "x")]).tree(&["real=x"]);
+    }
+}
+
+#[test]
 fn of_a_long_name_and_a_pax_path_the_pax_one_wins_with_a_warning() {
     let pax = [("path", &b"real"[..]), ("linkpath", b"target")];
     let tars = [
@@ -122,4 +354,16 @@ fn of_a_long_name_and_a_pax_path_the_pax_one_wins_with_a_warning() {
         .pax(&[("path", b"real")])
         .symlink("short", "x");
     accepts([apart]).tree(&["real@target"]).warns(&[]);
+}
+
+#[test]
+fn an_extension_header_of_over_one_mebibyte_is_refused() {
+    let fits = vec![b'c'; (1 << 20) - 100];
+    accepts([Tar::new().pax(&[("comment", &fits)]).file("x", "x")]).tree(&["x=x"]);
+    for kind in [b'x', b'g', b'L', b'K'] {
+        let header = Header::new(kind, "x").size((1 << 20) + 1);
+        let tar = Tar::new().add(header, "").end();
+        let why = "an extension header of 1048577 bytes, over 1048576";
+        refuses_at(&[], &tar, 0, "", why);
+    }
 }
