@@ -1,0 +1,83 @@
+//! That `docs/semantics.md` and these tests name each other: every row has tests that exist, every test has its row.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Modules whose rows are told elsewhere.
+const EXEMPT: &[&str] = &[
+    "archives",
+    "compression",
+    "documents",
+    "hostile_layouts",
+    "indexes",
+    "manifests",
+    "media_types",
+    "names",
+    "packed",
+];
+
+fn in_repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// Returns every test here as `module::name`, but those of this file.
+fn written() -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for entry in fs::read_dir(in_repository("tests/semantics")).unwrap() {
+        let path = entry.unwrap().path();
+        let module = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        if module == "coverage" {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        for (at, _) in text.match_indices("#[test]\n") {
+            let (_, after) = text[at..].split_once("fn ").unwrap();
+            let (name, _) = after.split_once('(').unwrap();
+            found.insert(format!("{module}::{name}"));
+        }
+    }
+    found
+}
+
+/// Returns every `module::name` in backticks in the document.
+fn named() -> BTreeSet<String> {
+    let text = fs::read_to_string(in_repository("docs/semantics.md")).unwrap();
+    let quoted = text.split('`').skip(1).step_by(2);
+    let is_test = |quoted: &&str| {
+        let parts = quoted.split_once("::");
+        parts.is_some_and(|(module, name)| [module, name].iter().all(|part| is_word(part)))
+    };
+    quoted.filter(is_test).map(str::to_owned).collect()
+}
+
+fn is_word(text: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    !text.is_empty() && text.chars().all(is_part)
+}
+
+fn is_exempt(test: &str) -> bool {
+    let module = test.split_once("::").map_or(test, |(module, _)| module);
+    EXEMPT.contains(&module)
+}
+
+#[test]
+fn every_test_that_the_document_names_exists() {
+    let (written, named) = (written(), named());
+    let missing: Vec<&String> = named.difference(&written).collect();
+    let missing: Vec<&&String> = missing.iter().filter(|test| !is_exempt(test)).collect();
+    assert_eq!(missing, Vec::<&&String>::new());
+    assert!(
+        named.len() > 100,
+        "the document names {} tests",
+        named.len()
+    );
+}
+
+#[test]
+fn every_test_is_named_by_the_document() {
+    let (written, named) = (written(), named());
+    let silent: Vec<&String> = written.difference(&named).collect();
+    let silent: Vec<&&String> = silent.iter().filter(|test| !is_exempt(test)).collect();
+    assert_eq!(silent, Vec::<&&String>::new());
+}
