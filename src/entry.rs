@@ -1,7 +1,7 @@
 //! Owns the typed entry of a layer: what one tar header, with its extensions, asks for.
 
 use crate::meta::Meta;
-use crate::path::{Name, TreePath};
+use crate::path::{NameRef, TreePath};
 use crate::tree::Device;
 
 /// One entry of a layer, in tar order.
@@ -60,6 +60,6 @@ pub const AUFS: &[u8] = b".wh..wh.";
 pub const PLINK: &[u8] = b".wh..wh.plnk";
 
 /// Tells whether `name` can only be a marker, never a file.
-pub fn is_marker(name: &Name) -> bool {
+pub fn is_marker(name: NameRef<'_>) -> bool {
     name.as_bytes().starts_with(WHITEOUT)
 }

@@ -37,19 +37,29 @@ pub enum PathError {
 impl Name {
     /// Parses one component.
     pub fn parse(bytes: &[u8]) -> Result<Self, PathError> {
-        match bytes {
-            b"" => Err(PathError::Empty),
-            b"." | b".." => Err(PathError::Dots),
-            _ if bytes.contains(&0) => Err(PathError::Nul),
-            _ if bytes.contains(&b'/') => Err(PathError::Slash),
-            _ if bytes.len() > NAME_MAX => Err(PathError::TooLong(bytes.len())),
-            _ => Ok(Self(bytes.into())),
-        }
+        check(bytes).map(|()| Self(bytes.into()))
     }
 
     /// Returns the raw bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// Returns it borrowed.
+    pub fn borrowed(&self) -> NameRef<'_> {
+        NameRef(&self.0)
+    }
+}
+
+/// Refuses what is no name.
+fn check(bytes: &[u8]) -> Result<(), PathError> {
+    match bytes {
+        b"" => Err(PathError::Empty),
+        b"." | b".." => Err(PathError::Dots),
+        _ if bytes.contains(&0) => Err(PathError::Nul),
+        _ if bytes.contains(&b'/') => Err(PathError::Slash),
+        _ if bytes.len() > NAME_MAX => Err(PathError::TooLong(bytes.len())),
+        _ => Ok(()),
     }
 }
 
@@ -71,18 +81,51 @@ impl fmt::Debug for Name {
     }
 }
 
+/// A component of a path, borrowed: what a [`Name`] is made of.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NameRef<'a>(&'a [u8]);
+
+impl<'a> NameRef<'a> {
+    /// Returns the raw bytes.
+    pub fn as_bytes(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// Returns a name of its own.
+    pub fn to_name(self) -> Name {
+        Name(self.0.into())
+    }
+}
+
+impl fmt::Display for NameRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&escape(self.0))
+    }
+}
+
+impl fmt::Debug for NameRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", escape(self.0))
+    }
+}
+
 /// One step of a path as a tar header writes it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Step {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step<'a> {
     /// Into a child.
-    Child(Name),
+    Child(NameRef<'a>),
     /// `..`, which is resolved in the tree and stops at its root.
     Up,
 }
 
 /// A path inside an image, relative to its root, in steps; `.`, empty components and a leading `/` are gone.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct TreePath(pub Vec<Step>);
+///
+/// It takes its bytes and no more: a layer has millions of paths, and the longest have a thousand steps.
+#[derive(Clone, PartialEq, Eq, Hash, Default)]
+pub struct TreePath {
+    /// Names and `..`, with `/` between them.
+    joined: Box<[u8]>,
+}
 
 impl TreePath {
     /// The deepest path taken: each level is a directory handle at checkout.
@@ -90,37 +133,89 @@ impl TreePath {
 
     /// Parses a path of `/`-separated components. An empty path is the root; callers who mind check before.
     pub fn parse(bytes: &[u8]) -> Result<Self, PathError> {
-        let mut steps = Vec::new();
+        let mut joined = Vec::with_capacity(bytes.len());
+        let mut depth = 0;
         for part in bytes.split(|b| *b == b'/') {
-            let step = match part {
+            match part {
                 b"" | b"." => continue,
-                b".." => Step::Up,
-                name => Step::Child(Name::parse(name)?),
-            };
-            if steps.len() == Self::MAX_DEPTH {
+                b".." => {}
+                name => check(name)?,
+            }
+            if depth == Self::MAX_DEPTH {
                 return Err(PathError::TooDeep(Self::MAX_DEPTH));
             }
-            steps.push(step);
+            depth += 1;
+            if !joined.is_empty() {
+                joined.push(b'/');
+            }
+            joined.extend_from_slice(part);
         }
-        Ok(Self(steps))
+        Ok(Self {
+            joined: joined.into(),
+        })
+    }
+
+    /// Tells whether it is the root itself, spelled without a step.
+    pub fn is_root(&self) -> bool {
+        self.joined.is_empty()
+    }
+
+    /// Returns the steps, from the root on.
+    pub fn steps(&self) -> impl DoubleEndedIterator<Item = Step<'_>> + Clone {
+        // Splitting nothing gives one empty part.
+        let parts = self.joined.split(|b| *b == b'/');
+        parts.filter(|part| !part.is_empty()).map(step)
+    }
+
+    /// Returns the path without its last step, and that step; `None` for the root.
+    pub fn split_last(&self) -> Option<(Self, Step<'_>)> {
+        if self.is_root() {
+            return None;
+        }
+        let cut = self.joined.iter().rposition(|b| *b == b'/');
+        let (parents, last) = match cut {
+            Some(cut) => (&self.joined[..cut], &self.joined[cut + 1..]),
+            None => (&[][..], &self.joined[..]),
+        };
+        let parents = Self {
+            joined: parents.into(),
+        };
+        Some((parents, step(last)))
+    }
+
+    /// Returns the path of a child.
+    #[must_use]
+    pub fn join(&self, name: &Name) -> Self {
+        let parts = [&self.joined[..], name.as_bytes()];
+        Self {
+            joined: match self.is_root() {
+                true => name.as_bytes().into(),
+                false => parts.join(&b'/').into(),
+            },
+        }
+    }
+}
+
+/// Returns what a component that was checked before is.
+fn step(part: &[u8]) -> Step<'_> {
+    match part {
+        b".." => Step::Up,
+        name => Step::Child(NameRef(name)),
     }
 }
 
 impl fmt::Display for TreePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() {
-            return f.write_str(".");
+        match self.is_root() {
+            true => f.write_str("."),
+            false => f.write_str(&escape(&self.joined)),
         }
-        for (i, step) in self.0.iter().enumerate() {
-            if i > 0 {
-                f.write_str("/")?;
-            }
-            match step {
-                Step::Child(name) => fmt::Display::fmt(name, f)?,
-                Step::Up => f.write_str("..")?,
-            }
-        }
-        Ok(())
+    }
+}
+
+impl fmt::Debug for TreePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.to_string())
     }
 }
 
@@ -165,7 +260,22 @@ mod tests {
         for same in [&b"./a/b"[..], b"a//b", b"/a/b", b"a/b/", b"a/./b/."] {
             assert_eq!(TreePath::parse(same).unwrap(), plain);
         }
-        assert_eq!(TreePath::parse(b"./").unwrap().0.len(), 0);
+        assert!(TreePath::parse(b"./").unwrap().is_root());
+    }
+
+    #[test]
+    fn a_path_is_its_steps() {
+        let path = TreePath::parse(b"/a/./../b").unwrap();
+        let (parents, last) = path.split_last().unwrap();
+        assert_eq!(parents, TreePath::parse(b"a/..").unwrap());
+        assert_eq!(last, Step::Child(NameRef(b"b")));
+        assert_eq!(path.steps().count(), 3);
+        assert_eq!(path.steps().nth(1), Some(Step::Up));
+        let name = Name::parse(b"b").unwrap();
+        assert_eq!(parents.join(&name), path);
+        assert_eq!(TreePath::default().join(&name).to_string(), "b");
+        assert_eq!(TreePath::default().steps().count(), 0);
+        assert!(TreePath::default().split_last().is_none());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tar::{EntryType, Header, PaxExtensions};
 
 use crate::error::{Context, Error, Result};
 use crate::limits::Limits;
-use crate::path::{Step, TreePath, escape};
+use crate::path::{Name, Step, TreePath, escape};
 
 /// The unit that headers and contents are padded to.
 pub(super) const BLOCK: usize = 512;
@@ -100,13 +100,21 @@ impl Archive {
             )
         };
         let steps = |target: &[u8]| TreePath::parse(target).map_err(|e| malformed(e.to_string()));
-        let mut left: VecDeque<Step> = steps(path)?.0.into();
+        // `None` is a step up.
+        let owned = |path: TreePath| -> Vec<Option<Name>> {
+            let step = |step| match step {
+                Step::Up => None,
+                Step::Child(name) => Some(name.to_name()),
+            };
+            path.steps().map(step).collect()
+        };
+        let mut left: VecDeque<Option<Name>> = owned(steps(path)?).into();
         let mut at: Vec<Box<[u8]>> = Vec::new();
         let mut links = 0;
         while let Some(step) = left.pop_front() {
             match step {
-                Step::Up => drop(at.pop()),
-                Step::Child(name) => at.push(name.as_bytes().into()),
+                None => drop(at.pop()),
+                Some(name) => at.push(name.as_bytes().into()),
             }
             let (target, from_root) = match self.members.get(at.join(&b'/').as_slice()) {
                 Some(Member::Symlink(target)) => (target, target.starts_with(b"/")),
@@ -127,7 +135,7 @@ impl Archive {
             if from_root {
                 at.clear();
             }
-            for step in steps(target)?.0.into_iter().rev() {
+            for step in owned(steps(target)?).into_iter().rev() {
                 left.push_front(step);
             }
         }
@@ -166,9 +174,9 @@ impl Member {
 
 /// Returns the one spelling of a member's name, or nothing for a name that leads out or is none.
 fn key_of(name: &[u8]) -> Option<Box<[u8]>> {
-    let steps = TreePath::parse(name).ok()?.0;
-    let mut names = Vec::with_capacity(steps.len());
-    for step in &steps {
+    let path = TreePath::parse(name).ok()?;
+    let mut names = Vec::new();
+    for step in path.steps() {
         match step {
             Step::Child(name) => names.push(name.as_bytes()),
             Step::Up => return None,

@@ -40,6 +40,8 @@ pub(super) struct Merger<'a> {
     nodes: RefCell<BTreeMap<TreeId, Vec<u8>>>,
     chains: BTreeMap<ChainId, TreeId>,
     attention: Attention,
+    /// How many directories one layer may make.
+    pub(super) most_directories: u64,
     /// What the layers' order brought up.
     pub(super) warnings: Warnings,
 }
@@ -77,6 +79,7 @@ impl<'a> Merger<'a> {
             nodes,
             chains,
             attention: Attention::New,
+            most_directories: u64::MAX,
             warnings: Warnings::default(),
         }
     }
@@ -95,6 +98,7 @@ impl<'a> Merger<'a> {
         let mut warnings = std::mem::take(&mut self.warnings);
         let mut found: Vec<(ChainId, TreeId)> = Vec::new();
         let mut overlay = Overlay::new(self, lower)?;
+        overlay.limit_directories(self.most_directories);
         let mut root = lower;
         let mut prefix_bytes = 0;
         for (at, ((blob, layer), chain)) in layers.iter().zip(&chains).enumerate().skip(done) {

@@ -22,11 +22,13 @@ pub(super) fn start(nodes: &Nodes<'_>, root: &TreeId, sub: Option<&TreePath>) ->
         });
     };
     let mut way: Vec<(TreeId, Name)> = Vec::new();
-    for (at, step) in sub.0.iter().enumerate() {
+    let mut steps = sub.steps().peekable();
+    while let Some(step) = steps.next() {
         let Step::Child(name) = step else {
             way.pop();
             continue;
         };
+        let name = &name.to_name();
         let here = way.last().map_or(*root, |(id, _)| *id);
         match nodes.get(&here)?.get(name.as_bytes()) {
             None => {
@@ -37,7 +39,7 @@ pub(super) fn start(nodes: &Nodes<'_>, root: &TreeId, sub: Option<&TreePath>) ->
                 ));
             }
             Some(Item::Dir(subtree)) => way.push((subtree.id, name.clone())),
-            Some(Item::Leaf(_)) if at + 1 == sub.0.len() => {
+            Some(Item::Leaf(_)) if steps.peek().is_none() => {
                 return Ok(Start {
                     id: here,
                     only: Some(name.clone()),

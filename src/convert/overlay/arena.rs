@@ -24,11 +24,15 @@ pub(super) enum Child {
     Leaf(LeafId),
 }
 
+/// What a directory was encoded to, by number: a tree has many names, and few of them are directories.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct SubtreeId(usize);
+
 /// What a name leads to.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Slot {
     /// A directory nobody has looked into yet.
-    Unread(Subtree),
+    Unread(SubtreeId),
     Child(Child),
 }
 
@@ -48,7 +52,7 @@ pub(super) struct Dir {
     pub(super) meta: Meta,
     pub(super) children: BTreeMap<Name, Entry>,
     /// What it was encoded to last, as long as nothing below it changed.
-    pub(super) clean: Option<Subtree>,
+    pub(super) clean: Option<SubtreeId>,
     /// The layer that last described it.
     described: u32,
 }
@@ -57,12 +61,16 @@ pub(super) struct Arena<'a> {
     source: &'a dyn NodeSource,
     pub(super) dirs: Vec<Dir>,
     pub(super) leaves: Vec<Leaf>,
+    subtrees: Vec<Subtree>,
     groups: HashMap<LinkGroup, LeafId>,
     /// Whether a way led through a symlink.
     pub(super) followed: bool,
     /// Where symlinks lead nowhere, since the layer at hand replaces them.
     pub(super) replaced: HashSet<(DirId, Name)>,
     layer: u32,
+    /// How many directories the layer at hand made, and may make.
+    made: u64,
+    pub(super) most_made: u64,
 }
 
 /// The root's number; it is its own parent.
@@ -74,6 +82,9 @@ impl<'a> Arena<'a> {
             source,
             dirs: Vec::new(),
             leaves: Vec::new(),
+            subtrees: Vec::new(),
+            made: 0,
+            most_made: u64::MAX,
             groups: HashMap::new(),
             followed: false,
             replaced: HashSet::new(),
@@ -87,6 +98,7 @@ impl<'a> Arena<'a> {
                     shape: node.shape(),
                     totals: node.totals(),
                 };
+                let clean = arena.new_subtree(clean);
                 arena.read_in(ROOT, node, Some(clean));
             }
             None => {
@@ -98,14 +110,15 @@ impl<'a> Arena<'a> {
 
     pub(super) fn begin_layer(&mut self) {
         self.layer += 1;
+        self.made = 0;
     }
 
     /// Makes a directory of a node.
-    fn read_in(&mut self, parent: DirId, node: Node, clean: Option<Subtree>) -> DirId {
+    fn read_in(&mut self, parent: DirId, node: Node, clean: Option<SubtreeId>) -> DirId {
         let mut children = BTreeMap::new();
         for (name, item) in node.entries {
             let slot = match item {
-                Item::Dir(subtree) => Slot::Unread(subtree),
+                Item::Dir(subtree) => Slot::Unread(self.new_subtree(subtree)),
                 Item::Leaf(leaf) => Slot::Child(Child::Leaf(self.leaf_of_group(leaf))),
             };
             children.insert(name, Entry { slot, layer: 0 });
@@ -135,6 +148,15 @@ impl<'a> Arena<'a> {
         }
     }
 
+    pub(super) fn new_subtree(&mut self, subtree: Subtree) -> SubtreeId {
+        self.subtrees.push(subtree);
+        SubtreeId(self.subtrees.len() - 1)
+    }
+
+    pub(super) fn subtree(&self, id: SubtreeId) -> &Subtree {
+        &self.subtrees[id.0]
+    }
+
     pub(super) fn new_leaf(&mut self, leaf: Leaf) -> LeafId {
         self.leaves.push(leaf);
         LeafId(self.leaves.len() - 1)
@@ -147,6 +169,13 @@ impl<'a> Arena<'a> {
             return stop(format!(
                 "directories nest over {} deep",
                 TreePath::MAX_DEPTH
+            ));
+        }
+        self.made += 1;
+        if self.made > self.most_made {
+            return stop(format!(
+                "over {} directories with those above its files (--max-entries)",
+                self.most_made
             ));
         }
         Ok(self.push_dir(parent, meta, depth))
@@ -177,7 +206,7 @@ impl<'a> Arena<'a> {
                 ..
             }) => *subtree,
         };
-        let node = self.source.node(&subtree.id)?;
+        let node = self.source.node(&self.subtree(subtree).id)?;
         let read = Child::Dir(self.read_in(dir, node, Some(subtree)));
         if let Some(entry) = self.dirs[dir.0].children.get_mut(name) {
             entry.slot = Slot::Child(read);

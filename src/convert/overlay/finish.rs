@@ -91,12 +91,12 @@ impl Overlay<'_> {
             return Ok(None);
         };
         match entry.slot {
-            Slot::Unread(subtree) if subtree.totals.linked == 0 => Ok(None),
+            Slot::Unread(subtree) if self.arena.subtree(subtree).totals.linked == 0 => Ok(None),
             Slot::Unread(_) => self.arena.child(dir, name.as_bytes()),
             Slot::Child(child @ Child::Dir(below)) => {
                 let unlinked = self.arena.dirs[below.0]
                     .clean
-                    .is_some_and(|clean| clean.totals.linked == 0);
+                    .is_some_and(|clean| self.arena.subtree(clean).totals.linked == 0);
                 Ok(if unlinked { None } else { Some(child) })
             }
             Slot::Child(child) => Ok(Some(child)),
@@ -111,7 +111,7 @@ impl Overlay<'_> {
     ) -> Result<Subtree> {
         check_depth(depth)?;
         if let Some(clean) = self.arena.dirs[dir.0].clean {
-            return Ok(clean);
+            return Ok(*self.arena.subtree(clean));
         }
         let slots: Vec<(Name, Slot)> = self.arena.dirs[dir.0]
             .children
@@ -121,7 +121,7 @@ impl Overlay<'_> {
         let mut entries = Vec::with_capacity(slots.len());
         for (name, slot) in slots {
             let item = match slot {
-                Slot::Unread(subtree) => Item::Dir(subtree),
+                Slot::Unread(subtree) => Item::Dir(*self.arena.subtree(subtree)),
                 Slot::Child(Child::Dir(below)) => {
                     Item::Dir(self.encode(below, nodes, depth + 1)?)
                 }
@@ -140,7 +140,7 @@ impl Overlay<'_> {
             totals: node.totals(),
         };
         nodes.insert(subtree.id, bytes);
-        self.arena.dirs[dir.0].clean = Some(subtree);
+        self.arena.dirs[dir.0].clean = Some(self.arena.new_subtree(subtree));
         Ok(subtree)
     }
 }

@@ -31,7 +31,7 @@ pub(crate) trait NodeSource {
 pub(crate) struct Overlay<'a> {
     arena: Arena<'a>,
     /// What AUFS kept for links of the layer at hand.
-    plink: HashMap<Vec<u8>, LeafId>,
+    plink: HashMap<TreePath, LeafId>,
 }
 
 /// A layer as the overlay takes it.
@@ -78,6 +78,12 @@ impl<'a> Overlay<'a> {
             arena: Arena::new(source, lower)?,
             plink: HashMap::new(),
         })
+    }
+
+    /// Bounds how many directories one layer may make, those that no entry describes too: a path of a few hundred bytes
+    /// can ask for a hundred of them.
+    pub(crate) fn limit_directories(&mut self, most: u64) {
+        self.arena.most_made = most;
     }
 
     /// Puts a layer on top.
@@ -162,7 +168,7 @@ impl<'a> Overlay<'a> {
             )
         });
         let mut own: Vec<&Entry> = own.collect();
-        own.sort_by_key(|entry| entry.path.0.len());
+        own.sort_by_key(|entry| entry.path.steps().count());
         for entry in own {
             if let Some(place) = self.lower_name(&entry.path).map_err(|e| (entry, e))? {
                 self.arena.replaced.insert(place);
@@ -181,7 +187,7 @@ impl<'a> Overlay<'a> {
 
     /// Adds one entry; returns whether this layer had the path already.
     fn add(&mut self, entry: &Entry, contents: &[ContentRef]) -> Result<bool, Stop> {
-        if entry.path.0.first().is_some_and(is_plink) {
+        if is_plink(&entry.path) {
             return self.add_plink(entry, contents);
         }
         match &entry.action {
@@ -211,7 +217,7 @@ impl<'a> Overlay<'a> {
                 self.arena.new_leaf(leaf)
             }
         };
-        self.plink.insert(entry.path.to_string().into_bytes(), id);
+        self.plink.insert(entry.path.clone(), id);
         Ok(false)
     }
 
@@ -244,8 +250,8 @@ impl<'a> Overlay<'a> {
 
     /// Finds what a link leads to, and where in the tree that is; what AUFS kept is nowhere in it.
     fn target(&mut self, target: &TreePath) -> Result<(Option<Place>, LeafId), Stop> {
-        if target.0.first().is_some_and(is_plink)
-            && let Some(leaf) = self.plink.get(target.to_string().as_bytes())
+        if is_plink(target)
+            && let Some(leaf) = self.plink.get(target)
         {
             return Ok((None, *leaf));
         }
@@ -279,8 +285,8 @@ impl<'a> Overlay<'a> {
     }
 }
 
-fn is_plink(step: &Step) -> bool {
-    matches!(step, Step::Child(name) if name.as_bytes() == entry::PLINK)
+fn is_plink(path: &TreePath) -> bool {
+    matches!(path.steps().next(), Some(Step::Child(name)) if name.as_bytes() == entry::PLINK)
 }
 
 fn leaf_of(action: &Action, contents: &[ContentRef]) -> Result<Leaf, Stop> {

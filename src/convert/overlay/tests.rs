@@ -294,6 +294,27 @@ fn links_into_what_aufs_kept_are_resolved() {
 }
 
 #[test]
+fn a_layer_makes_no_more_directories_than_it_may() {
+    let memory = Memory::default();
+    let mut overlay = Overlay::new(&memory, None).unwrap();
+    overlay.limit_directories(3);
+    let mut apply = |entries: &[Entry]| {
+        let layer = LayerEntries {
+            name: "l",
+            entries,
+            contents: &[],
+        };
+        overlay.apply(&layer, &mut Warnings::default())
+    };
+    // Those that no entry describes count too, and each layer begins anew.
+    apply(&[file("a/b/c/x"), file("a/b/c/y")]).unwrap();
+    apply(&[file("b/x"), dir("c"), dir("d")]).unwrap();
+    let refused = apply(&[dir("e"), file("f/g/h/x")]).unwrap_err();
+    assert_eq!(refused.exit_code(), 4);
+    assert!(refused.to_string().contains("--max-entries"), "{refused}");
+}
+
+#[test]
 fn a_directory_that_comes_back_as_an_implicit_parent_is_a_new_one() {
     let memory = Memory::default();
     let mut overlay = Overlay::new(&memory, None).unwrap();

@@ -1,12 +1,10 @@
 //! Owns finding paths in the tree: symlinks lead inside it, `..` stops at its root, loops end.
 
-use std::collections::VecDeque;
-
 use super::arena::{Arena, Child, DirId, LeafId, ROOT};
 use super::{Stop, Why, stop};
 use crate::error::Result;
 use crate::meta::Meta;
-use crate::path::{Name, Step, TreePath};
+use crate::path::{Name, NameRef, Step, TreePath};
 use crate::tree::Kind;
 
 /// How many symlinks one path may lead through (Linux's own limit).
@@ -30,16 +28,10 @@ pub(super) enum Place {
     Dir(DirId),
 }
 
-/// A step on the way, and whether it was written by a symlink: those never make anything.
-struct Next {
-    step: Step,
-    linked: bool,
-}
-
 impl Arena<'_> {
     /// Finds the directory that `path` leads to, the last step followed too.
     pub(super) fn find_dir(&mut self, path: &TreePath) -> Result<Option<DirId>, Stop> {
-        self.walk(ROOT, queue(path), Missing::Tell)
+        self.walk(path.steps(), Missing::Tell)
     }
 
     /// Finds where `path`'s last step is; that step itself is not followed.
@@ -48,29 +40,36 @@ impl Arena<'_> {
         path: &TreePath,
         missing: Missing,
     ) -> Result<Option<Place>, Stop> {
-        let Some((last, parents)) = path.0.split_last() else {
-            return Ok(Some(Place::Dir(ROOT)));
+        let mut parents = path.steps();
+        let Some(Step::Child(name)) = parents.next_back() else {
+            // All of it is walked: what a `..` leads up from has to be there.
+            return Ok(self.walk(path.steps(), missing)?.map(Place::Dir));
         };
-        let steps = queue(&TreePath(parents.to_vec()));
-        let Some(dir) = self.walk(ROOT, steps, missing)? else {
-            return Ok(None);
-        };
-        Ok(Some(match last {
-            Step::Child(name) => Place::Name(dir, name.clone()),
-            Step::Up => Place::Dir(self.dirs[dir.0].parent),
-        }))
+        let dir = self.walk(parents, missing)?;
+        Ok(dir.map(|dir| Place::Name(dir, name.to_name())))
     }
 
     /// Walks to a directory; `None` where the way ends and nothing is to be made.
-    fn walk(
+    fn walk<'p>(
         &mut self,
-        from: DirId,
-        mut steps: VecDeque<Next>,
+        mut steps: impl Iterator<Item = Step<'p>> + Clone,
         missing: Missing,
     ) -> Result<Option<DirId>, Stop> {
-        let mut at = from;
+        let mut at = ROOT;
         let mut symlinks = 0;
-        while let Some(Next { step, linked }) = steps.pop_front() {
+        let mut detour = Detour::default();
+        loop {
+            let turn = detour.0.pop();
+            let linked = turn.is_some();
+            let step = match &turn {
+                Some(turn) => turn
+                    .as_ref()
+                    .map_or(Step::Up, |n| Step::Child(n.borrowed())),
+                None => match steps.next() {
+                    Some(step) => step,
+                    None => return Ok(Some(at)),
+                },
+            };
             let name = match step {
                 Step::Up => {
                     at = self.dirs[at.0].parent;
@@ -87,7 +86,7 @@ impl Arena<'_> {
                 None => None,
             };
             if let Some(target) = leaf.and_then(|leaf| self.target(leaf)) {
-                if missing == Missing::Tell && self.is_replaced(at, &name) {
+                if missing == Missing::Tell && self.is_replaced(at, name) {
                     return Ok(None);
                 }
                 self.followed = true;
@@ -100,23 +99,25 @@ impl Arena<'_> {
                 } else {
                     at
                 };
-                match prepend(&mut steps, &target) {
+                match detour.prepend(&target) {
                     Ok(()) => continue,
                     Err(why) => return refuse_or_nothing(missing, &why),
                 }
             }
-            let up_follows = matches!(steps.front(), Some(Next { step: Step::Up, .. }));
+            let up_follows = match detour.0.last() {
+                Some(turn) => turn.is_none(),
+                None => steps.clone().next() == Some(Step::Up),
+            };
             match self.make_parent(at, name, (leaf.is_some(), linked || up_follows), missing)? {
                 Some(made) => at = made,
                 None => return Ok(None),
             }
         }
-        Ok(Some(at))
     }
 
-    fn is_replaced(&self, dir: DirId, name: &Name) -> bool {
+    fn is_replaced(&self, dir: DirId, name: NameRef<'_>) -> bool {
         // Mostly empty: then there is nothing to hash.
-        !self.replaced.is_empty() && self.replaced.contains(&(dir, name.clone()))
+        !self.replaced.is_empty() && self.replaced.contains(&(dir, name.to_name()))
     }
 
     fn target(&self, leaf: LeafId) -> Option<Box<[u8]>> {
@@ -130,7 +131,7 @@ impl Arena<'_> {
     fn make_parent(
         &mut self,
         dir: DirId,
-        name: Name,
+        name: NameRef<'_>,
         (occupied, fixed): (bool, bool),
         missing: Missing,
     ) -> Result<Option<DirId>, Stop> {
@@ -148,7 +149,7 @@ impl Arena<'_> {
             ));
         }
         let made = self.new_dir(dir, Meta::implicit_dir())?;
-        self.put(dir, name, Child::Dir(made));
+        self.put(dir, name.to_name(), Child::Dir(made));
         Ok(Some(made))
     }
 }
@@ -160,23 +161,21 @@ fn refuse_or_nothing(missing: Missing, why: &str) -> Result<Option<DirId>, Stop>
     }
 }
 
-fn queue(path: &TreePath) -> VecDeque<Next> {
-    path.0
-        .iter()
-        .map(|step| Next {
-            step: step.clone(),
-            linked: false,
-        })
-        .collect()
-}
+/// The steps that symlinks put before what is left of a path, the next one last; `None` is a step up. They never make
+/// anything.
+#[derive(Default)]
+struct Detour(Vec<Option<Name>>);
 
-fn prepend(steps: &mut VecDeque<Next>, target: &[u8]) -> Result<(), Why> {
-    let target = TreePath::parse(target).map_err(|e| format!("a symlink on the way: {e}"))?;
-    if steps.len() + target.0.len() > 2 * TreePath::MAX_DEPTH {
-        return Err("symlinks on the way make a path too deep".to_owned());
+impl Detour {
+    fn prepend(&mut self, target: &[u8]) -> Result<(), Why> {
+        let target = TreePath::parse(target).map_err(|e| format!("a symlink on the way: {e}"))?;
+        if self.0.len() + target.steps().count() > 2 * TreePath::MAX_DEPTH {
+            return Err("symlinks on the way make a path too deep".to_owned());
+        }
+        self.0.extend(target.steps().rev().map(|step| match step {
+            Step::Up => None,
+            Step::Child(name) => Some(name.to_name()),
+        }));
+        Ok(())
     }
-    for step in target.0.into_iter().rev() {
-        steps.push_front(Next { step, linked: true });
-    }
-    Ok(())
 }

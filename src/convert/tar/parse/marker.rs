@@ -17,13 +17,14 @@ pub(super) enum Marker {
 
 impl Parser<'_> {
     pub(super) fn marker(&self, path: &TreePath) -> Result<Marker, TarError> {
-        let Some((last, parents)) = path.0.split_last() else {
+        let mut parents = path.steps();
+        let Some(last) = parents.next_back() else {
             return Ok(Marker::None);
         };
-        if let Some(Step::Child(first)) = parents.first()
+        if let Some(Step::Child(first)) = parents.clone().next()
             && first.as_bytes().starts_with(entry::AUFS)
             && first.as_bytes() != entry::OPAQUE
-            && !path.0.contains(&Step::Up)
+            && !path.steps().any(|step| step == Step::Up)
         {
             return Ok(if first.as_bytes() == entry::PLINK {
                 Marker::Plink
@@ -31,10 +32,7 @@ impl Parser<'_> {
                 Marker::Aufs
             });
         }
-        if parents
-            .iter()
-            .any(|step| matches!(step, Step::Child(name) if entry::is_marker(name)))
-        {
+        if parents.any(|step| matches!(step, Step::Child(name) if entry::is_marker(name))) {
             return self.refuse("a whiteout as a parent");
         }
         let Step::Child(name) = last else {
@@ -44,14 +42,19 @@ impl Parser<'_> {
             return Ok(Marker::None);
         };
         if name.as_bytes() == entry::OPAQUE {
-            return Ok(Marker::Opaque(TreePath(parents.to_vec())));
+            return Ok(Marker::Opaque(parent_of(path)));
         }
         if name.as_bytes().starts_with(entry::AUFS) {
             return Ok(Marker::Aufs);
         }
         let hidden = Name::parse(hidden).map_err(|e| format!("a whiteout that names no file: {e}"));
-        let mut steps = parents.to_vec();
-        steps.push(Step::Child(self.say(hidden)?));
-        Ok(Marker::Whiteout(TreePath(steps)))
+        Ok(Marker::Whiteout(parent_of(path).join(&self.say(hidden)?)))
     }
+}
+
+/// Only for markers, which are few: it makes a path anew.
+fn parent_of(path: &TreePath) -> TreePath {
+    path.split_last()
+        .map(|(parents, _)| parents)
+        .unwrap_or_default()
 }

@@ -326,7 +326,7 @@ impl Parser<'_> {
             kind @ (b'1'..=b'6' | b'S') => kind,
             other => return self.refuse(format!("type '{}' is not known", other.escape_ascii())),
         };
-        if path.0.is_empty() && kind != b'5' {
+        if path.is_root() && kind != b'5' {
             return self.refuse("the root of the image is no directory");
         }
         Ok(kind)
