@@ -42,7 +42,8 @@ impl ImageName {
             Version::Tag(tag) => is_tag(tag),
             Version::Digest(_) => true,
         };
-        if !is_repository(repository) || !tag_ok {
+        // A whole digest always means what has it: no image could be called by such a name.
+        if !is_repository(repository) || !tag_ok || Digest::parse(text).is_ok() {
             return Err(refuse());
         }
         Ok(Self {
@@ -298,6 +299,15 @@ mod tests {
         ] {
             assert!(ImageName::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    /// Such a name was taken, and then led to the digest, never to its image.
+    #[test]
+    fn a_name_is_no_digest() {
+        let digest = Digest::sha256(b"").to_string();
+        assert!(ImageName::parse(&digest).is_err());
+        assert!(ImageName::tagged("sha256", &digest[7..]).is_err());
+        assert!(ImageName::tagged("sha256", &digest[7..70]).is_ok());
     }
 
     #[test]
