@@ -195,6 +195,8 @@ fn a_parent_that_dangles_loops_or_is_a_file_of_the_same_layer_is_refused() {
         [symlink("a", "a"), file("a/x")],
         [file("a"), file("a/x")],
         [file("b"), file("none/../x")],
+        // `none` was made on the way to the root.
+        [file("b"), dir("none/..")],
     ] {
         assert_eq!(merge(&[&layer]).unwrap_err().exit_code(), 4);
     }
