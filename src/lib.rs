@@ -9,6 +9,9 @@ pub mod df;
 pub mod digest;
 pub mod entry;
 pub mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gc;
 #[cfg(test)]
 mod golden;

@@ -53,9 +53,10 @@ fn all() -> Vec<(String, String)> {
 
 /// Tells whether a file is only there for tests.
 fn is_for_tests(file: &str) -> bool {
-    ["tests.rs", "fixture.rs", "sample.rs", "golden.rs"]
-        .iter()
-        .any(|name| file.ends_with(name))
+    file.starts_with("fuzzing/")
+        || ["tests.rs", "fixture.rs", "sample.rs", "golden.rs"]
+            .iter()
+            .any(|name| file.ends_with(name))
 }
 
 /// Tells whether a line of code names the crate, as `krate::` or in a `use`.
