@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::digest::LinkGroup;
 use crate::entry::{Action, Entry, PLINK};
 use crate::meta::Meta;
-use crate::path::Step;
+use crate::path::{Step, TreePath};
 use crate::recipe::ContentRef;
 use crate::tree::{Content, Kind};
 
@@ -42,11 +42,13 @@ pub(super) struct Model {
     inodes: Vec<(Kind, Meta)>,
     /// What the layer at hand put where it stands.
     own: BTreeSet<Path>,
-    kept_by_aufs: BTreeMap<Vec<Step1>, usize>,
+    /// Symlinks of the lower tree that the layer at hand replaces by something else: no mark's way leads through them.
+    replaced: BTreeSet<Path>,
+    kept_by_aufs: BTreeMap<Vec<Turn>, usize>,
 }
 
-/// A step that can be compared.
-type Step1 = Option<Vec<u8>>;
+/// A step: a name, or up.
+type Turn = Option<Vec<u8>>;
 
 /// Where a way through the tree leads.
 enum Way {
@@ -58,7 +60,8 @@ enum Way {
         written: bool,
         then_up: bool,
     },
-    Loops,
+    /// It leads through too many symlinks, or through one that is none any more.
+    Nowhere,
 }
 
 const SYMLINKS_MAX: usize = 40;
@@ -71,11 +74,37 @@ impl Model {
     ) -> Result<(), Refused> {
         self.own.clear();
         self.kept_by_aufs.clear();
+        self.note_replaced(layer);
         self.hide(layer);
+        self.replaced.clear();
         for entry in layer {
             self.add(entry, contents)?;
         }
         Ok(())
+    }
+
+    fn note_replaced(&mut self, layer: &[Entry]) {
+        let is_own = |entry: &&Entry| {
+            !matches!(
+                entry.action,
+                Action::Symlink(..) | Action::Whiteout | Action::Opaque
+            )
+        };
+        let mut own: Vec<Vec<Turn>> = layer
+            .iter()
+            .filter(is_own)
+            .map(|e| turns(&e.path))
+            .collect();
+        // What is nearer to the root may stand in the way of what is below it.
+        own.sort_by_key(Vec::len);
+        for steps in own {
+            if let Some((Some(name), parents)) = steps.split_last()
+                && let Way::To(mut path) = self.way(parents)
+            {
+                path.push(name.clone());
+                self.replaced.insert(path);
+            }
+        }
     }
 
     /// All markers mean the lower tree as it was; then all of them are applied.
@@ -85,16 +114,17 @@ impl Model {
         for entry in layer {
             match &entry.action {
                 Action::Whiteout => {
-                    let Some((Step::Child(name), parents)) = entry.path.0.split_last() else {
+                    let steps = turns(&entry.path);
+                    let Some((Some(name), parents)) = steps.split_last() else {
                         continue;
                     };
                     if let Way::To(mut path) = self.way(parents) {
-                        path.push(name.as_bytes().to_vec());
+                        path.push(name.clone());
                         gone.push(path);
                     }
                 }
                 Action::Opaque => {
-                    if let Way::To(path) = self.way(&entry.path.0) {
+                    if let Way::To(path) = self.way(&turns(&entry.path)) {
                         emptied.push(path);
                     }
                 }
@@ -111,10 +141,14 @@ impl Model {
     }
 
     fn add(&mut self, entry: &Entry, contents: &[ContentRef]) -> Result<(), Refused> {
-        let steps = &entry.path.0;
-        if matches!(steps.first(), Some(Step::Child(name)) if name.as_bytes() == PLINK) {
-            if let Some(inode) = self.inode_of(&entry.action, contents) {
-                self.kept_by_aufs.insert(comparable(steps), inode);
+        let steps = &turns(&entry.path);
+        if matches!(steps.first(), Some(Some(name)) if name == PLINK) {
+            let inode = match &entry.action {
+                Action::Link(target) => self.target(&turns(target)).ok().map(|(inode, _)| inode),
+                action => self.inode_of(action, contents),
+            };
+            if let Some(inode) = inode {
+                self.kept_by_aufs.insert(steps.clone(), inode);
             }
             return Ok(());
         }
@@ -122,7 +156,7 @@ impl Model {
             Action::Whiteout | Action::Opaque => Ok(()),
             Action::Dir(meta) => self.add_dir(steps, meta),
             Action::Link(target) => {
-                let (inode, from) = self.target(&target.0)?;
+                let (inode, from) = self.target(&turns(target))?;
                 let to = self.place(steps)?;
                 if from.as_ref() == Some(&to) {
                     return Err(Refused);
@@ -159,11 +193,11 @@ impl Model {
     }
 
     /// A directory over a directory gives it its metadata; anything else goes.
-    fn add_dir(&mut self, steps: &[Step], meta: &Meta) -> Result<(), Refused> {
+    fn add_dir(&mut self, steps: &[Turn], meta: &Meta) -> Result<(), Refused> {
         let path = match steps.split_last() {
             None => Vec::new(),
-            Some((Step::Up, _)) => self.parent(steps)?,
-            Some((Step::Child(_), _)) => self.place(steps)?,
+            Some((None, _)) => self.parent(steps)?,
+            Some((Some(_), _)) => self.place(steps)?,
         };
         if path.is_empty() {
             self.root = Some(meta.clone());
@@ -176,17 +210,17 @@ impl Model {
     }
 
     /// Finds what a hard link leads to, and where that stands.
-    fn target(&self, steps: &[Step]) -> Result<(usize, Option<Path>), Refused> {
-        if let Some(inode) = self.kept_by_aufs.get(&comparable(steps)) {
+    fn target(&self, steps: &[Turn]) -> Result<(usize, Option<Path>), Refused> {
+        if let Some(inode) = self.kept_by_aufs.get(steps) {
             return Ok((*inode, None));
         }
-        let Some((Step::Child(name), parents)) = steps.split_last() else {
+        let Some((Some(name), parents)) = steps.split_last() else {
             return Err(Refused);
         };
         let Way::To(mut path) = self.way(parents) else {
             return Err(Refused);
         };
-        path.push(name.as_bytes().to_vec());
+        path.push(name.clone());
         match self.nodes.get(&path) {
             Some(Node::Leaf(inode)) => Ok((*inode, Some(path))),
             Some(Node::Dir(_)) | None => Err(Refused),
@@ -194,21 +228,21 @@ impl Model {
     }
 
     /// Finds where a new name stands; what is missing on the way is made.
-    fn place(&mut self, steps: &[Step]) -> Result<Path, Refused> {
-        let Some((Step::Child(name), parents)) = steps.split_last() else {
+    fn place(&mut self, steps: &[Turn]) -> Result<Path, Refused> {
+        let Some((Some(name), parents)) = steps.split_last() else {
             return Err(Refused);
         };
         let mut path = self.parent(parents)?;
-        path.push(name.as_bytes().to_vec());
+        path.push(name.clone());
         Ok(path)
     }
 
     /// Finds a directory; as long as the way to it ends early, one more directory is made.
-    fn parent(&mut self, steps: &[Step]) -> Result<Path, Refused> {
+    fn parent(&mut self, steps: &[Turn]) -> Result<Path, Refused> {
         loop {
             let (path, written, then_up) = match self.way(steps) {
                 Way::To(path) => return Ok(path),
-                Way::Loops => return Err(Refused),
+                Way::Nowhere => return Err(Refused),
                 Way::Ends {
                     path,
                     written,
@@ -231,18 +265,18 @@ impl Model {
         self.nodes.insert(path, node);
     }
 
-    fn way(&self, steps: &[Step]) -> Way {
-        let mut left: VecDeque<(Step, bool)> =
+    fn way(&self, steps: &[Turn]) -> Way {
+        let mut left: VecDeque<(Turn, bool)> =
             steps.iter().map(|step| (step.clone(), true)).collect();
         let mut at = Path::new();
         let mut symlinks = 0;
         while let Some((step, written)) = left.pop_front() {
-            let Step::Child(name) = step else {
+            let Some(name) = step else {
                 at.pop();
                 continue;
             };
             let mut path = at.clone();
-            path.push(name.as_bytes().to_vec());
+            path.push(name);
             let target = match self.nodes.get(&path) {
                 Some(Node::Dir(_)) => {
                     at = path;
@@ -255,23 +289,25 @@ impl Model {
                 None => None,
             };
             let Some(target) = target else {
-                let then_up = matches!(left.front(), Some((Step::Up, _)));
+                let then_up = matches!(left.front(), Some((None, _)));
                 return Way::Ends {
                     path,
                     written,
                     then_up,
                 };
             };
+            if self.replaced.contains(&path) {
+                return Way::Nowhere;
+            }
             symlinks += 1;
             if symlinks > SYMLINKS_MAX {
-                return Way::Loops;
+                return Way::Nowhere;
             }
             if target.starts_with(b"/") {
                 at.clear();
             }
-            let steps =
-                crate::path::TreePath::parse(target).expect("targets are made of good names");
-            for step in steps.0.into_iter().rev() {
+            let steps = TreePath::parse(target).expect("targets are made of good names");
+            for step in turns(&steps).into_iter().rev() {
                 left.push_front((step, false));
             }
         }
@@ -307,9 +343,8 @@ impl Model {
     }
 }
 
-fn comparable(steps: &[Step]) -> Vec<Step1> {
-    steps
-        .iter()
+fn turns(path: &TreePath) -> Vec<Turn> {
+    path.steps()
         .map(|step| match step {
             Step::Child(name) => Some(name.as_bytes().to_vec()),
             Step::Up => None,

@@ -164,7 +164,7 @@ fn entry(kind: u8, at: u64, from: &mut Bytes<'_>) -> Option<Entry> {
     };
     let path = parse(&path);
     let marks = matches!(action, Action::Whiteout);
-    let named = matches!(path.0.last(), Some(Step::Child(_)));
+    let named = matches!(path.split_last(), Some((_, Step::Child(_))));
     (!marks || named).then_some(Entry { at, path, action })
 }
 

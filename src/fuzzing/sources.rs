@@ -7,6 +7,7 @@ use super::tar::{in_memory, path_of};
 use crate::compress::Compression;
 use crate::convert::source::Source;
 use crate::digest::Digest;
+use crate::limits::Limits;
 use crate::reference::{Pick, Place};
 use crate::wire::Document;
 
@@ -131,7 +132,7 @@ pub fn archives(data: &[u8]) {
         (Promise::All, Place::DockerArchive(path.clone(), Pick::All)),
         (Promise::Nothing, Place::Path(path, Pick::All)),
     ] {
-        if let Ok(source) = Source::open(&place, &scratch) {
+        if let Ok(source) = Source::open(&place, &Limits::default(), &scratch) {
             look_at(&source, promise);
         }
     }

@@ -23,6 +23,7 @@ use crate::warning::Warnings;
 
 /// What one input may ask for.
 const LIMITS: Limits = Limits {
+    document_bytes: 0,
     entries: 4096,
     layer_bytes: 1 << 20,
     extension_bytes: 64 << 10,
@@ -64,7 +65,8 @@ pub(super) fn check(data: &[u8]) {
     super::peer::compare(data, &layer.entries);
     let recipe = layer.recipe(data);
     put_together(data, &layer, &recipe);
-    let (entries, contents) = replay(&recipe).expect("a recipe that was just written");
+    let (entries, contents) =
+        replay(&recipe, &mut Warnings::default()).expect("a recipe that was just written");
     assert_eq!(entries, layer.entries);
     assert_eq!(contents, layer.refs());
     merge(&layer);
