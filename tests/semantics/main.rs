@@ -22,6 +22,7 @@ mod archives;
 mod aufs;
 mod compression;
 mod coverage;
+mod docker_archives;
 mod documents;
 mod ends;
 mod globals;

@@ -315,6 +315,19 @@ fn blobs_that_are_only_in_data_are_taken_from_there() {
 }
 
 #[test]
+fn data_that_is_no_base64_is_refused() {
+    for text in ["!", "aGk", "aGk=\n", " aGk="] {
+        let data = json!(text);
+        refused(
+            4,
+            &["is not base64"],
+            |_| {},
+            |l| l[0]["data"] = data.clone(),
+        );
+    }
+}
+
+#[test]
 fn sha384_and_sha512_are_known() {
     for algorithm in [Algorithm::Sha384, Algorithm::Sha512] {
         let world = World::new();
