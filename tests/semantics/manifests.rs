@@ -92,6 +92,17 @@ fn the_diff_ids_of_an_attestation_are_not_read() {
 }
 
 #[test]
+fn a_manifest_without_layers_is_an_image_of_nothing() {
+    for diff_ids in [json!([]), Value::Null] {
+        let world = World::new();
+        let layout = world.layout();
+        let empty = |c: &mut Value| c["rootfs"]["diff_ids"] = diff_ids.clone();
+        layout.index(&[image_with(&layout, &[], empty, |_| {})]);
+        world.accepts_layout(&layout, &[]).tree(&[]).warns(&[]);
+    }
+}
+
+#[test]
 fn a_config_as_docker_writes_it_is_read() {
     let world = World::new();
     let layout = world.layout();
@@ -312,6 +323,26 @@ fn blobs_that_are_only_in_data_are_taken_from_there() {
     world.ok(&["export", "image", &format!("oci:{}", copy.display())]);
     assert_eq!(layout::blobs_in(&copy).len(), 3);
     world.ok(&["fsck"]);
+}
+
+#[test]
+fn data_that_is_not_what_its_digest_and_size_name_is_refused() {
+    for wrong in [&b"x"[..], b"", b"{}"] {
+        let data = STANDARD.encode(wrong);
+        let blob = layer("one").descriptor();
+        refused(
+            3,
+            &[digest(&blob), "data"],
+            |_| {},
+            |l| l[0]["data"] = data.clone().into(),
+        );
+        let world = World::new();
+        let layout = world.layout();
+        let mut image = layout.image(&[layer("f")]);
+        image["data"] = data.into();
+        layout.index(&[image.clone()]);
+        world.refuses(&layout.source(), 3, &[digest(&image), "data"]);
+    }
 }
 
 #[test]
