@@ -398,7 +398,14 @@ pub struct Config {
 impl Config {
     /// Parses an image config.
     pub fn parse(bytes: &[u8]) -> Result<Self, WireError> {
-        let value = strict_json(bytes)?;
+        let mut value = strict_json(bytes)?;
+        // What Go writes of a list without items.
+        if let Some(diff_ids) = value
+            .pointer_mut("/rootfs/diff_ids")
+            .filter(|v| v.is_null())
+        {
+            *diff_ids = Value::Array(Vec::new());
+        }
         let typed: oci_spec::image::ImageConfiguration = serde_json::from_value(value)
             .map_err(|e| malformed(format!("malformed image config: {e}")))?;
         let variant = typed
@@ -437,9 +444,47 @@ pub fn strict_json(bytes: &[u8]) -> Result<Value, WireError> {
     if bytes.starts_with(b"\xef\xbb\xbf") {
         return refuse("a byte order mark before the JSON");
     }
-    match serde_json::from_slice::<Strict>(bytes) {
+    if nesting(bytes) > NESTING_MAX {
+        return refuse(format!("JSON of more than {NESTING_MAX} levels"));
+    }
+    let mut from = serde_json::Deserializer::from_slice(bytes);
+    // Its own limit is one level short of ours, which holds by now.
+    from.disable_recursion_limit();
+    let strict = Strict::deserialize(&mut from).and_then(|value| from.end().map(|()| value));
+    match strict {
         Ok(Strict(value)) => Ok(value),
         Err(e) => refuse(format!("malformed JSON: {e}")),
+    }
+}
+
+/// How deep JSON may nest.
+const NESTING_MAX: usize = 128;
+
+/// Returns how deep brackets nest; of what is no JSON, something.
+fn nesting(bytes: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0usize, 0);
+    let mut rest = bytes.iter();
+    while let Some(byte) = rest.next() {
+        match byte {
+            b'"' => skip_string(&mut rest),
+            b'[' | b'{' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+fn skip_string<'b>(rest: &mut impl Iterator<Item = &'b u8>) {
+    while let Some(byte) = rest.next() {
+        match byte {
+            b'"' => return,
+            b'\\' => drop(rest.next()),
+            _ => {}
+        }
     }
 }
 
@@ -515,7 +560,10 @@ mod tests {
     #[test]
     fn json_that_readers_understand_differently_is_refused() {
         assert!(strict_json(br#"{"a":1,"b":[true,null,1.5,-2,"x"]}"#).is_ok());
-        let deep = "[".repeat(129) + &"]".repeat(129);
+        let nested = |levels| "[".repeat(levels) + &"]".repeat(levels);
+        assert!(strict_json(nested(128).as_bytes()).is_ok());
+        assert!(strict_json(format!(r#"["\"{}"]"#, "[".repeat(500)).as_bytes()).is_ok());
+        let deep = nested(129);
         for bad in [
             r#"{"a":1,"a":2}"#,
             r#"{"x":{"a":1,"\u0061":2}}"#,

@@ -139,7 +139,7 @@ pub(super) struct Import {
     #[arg(long)]
     pub(super) strict: bool,
     /// Where a layer is compressed otherwise than its media type says, let its bytes decide
-    #[arg(long, conflicts_with = "strict")]
+    #[arg(long)]
     pub(super) lenient: bool,
     #[command(flatten)]
     pub(super) limits: Limits,

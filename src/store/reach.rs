@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::Store;
 use crate::digest::{DiffId, Digest};
-use crate::error::{Error, Result};
+use crate::error::{Cause, Error, Result};
 use crate::wire::{self, Config, Descriptor, Document, Manifest, Media};
 
 /// What a set of names leads to.
@@ -23,10 +23,22 @@ pub struct Reach {
     pub layers: BTreeMap<Digest, DiffId>,
     /// What was followed already, and as what: one digest may be a layer here and a manifest there.
     followed: BTreeSet<(Digest, Role)>,
+    lead: Lead,
     /// What is still to be followed.
     waiting: Vec<Descriptor>,
     /// What documents hold besides: followed once all else is, unless that led to it.
     rest: Vec<Descriptor>,
+}
+
+/// What led to what is being followed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Lead {
+    /// A name: all of it has to be there.
+    #[default]
+    Name,
+    /// Its own word that it refers to something live. Nobody vouches for that: whatever of it is there is kept, and what
+    /// is not is nobody's loss. Any blob can say so, also one that was only ever garbage.
+    Subject,
 }
 
 /// What a descriptor's media type makes of a blob, as far as following it goes.
@@ -130,10 +142,34 @@ impl Reach {
         if !self.followed.insert((descriptor.digest, role)) {
             return Ok(());
         }
-        match role {
+        let followed = match role {
             Role::Index | Role::Manifest => self.follow_document(store, descriptor),
             Role::Leaf => self.keep(store, descriptor),
             Role::Unknown => self.follow_unknown(store, descriptor),
+        };
+        match followed {
+            Err(e) if self.lead == Lead::Subject && matches!(e.cause(), Cause::Damaged(_)) => {
+                self.keep_what_is_there(store, descriptor)
+            }
+            other => other,
+        }
+    }
+
+    fn keep_what_is_there(&mut self, store: &Store, descriptor: &Descriptor) -> Result<()> {
+        let Some(size) = store.blob_size(&descriptor.digest)? else {
+            return Ok(());
+        };
+        self.keep(store, descriptor)?;
+        if !store.may_be_document(&descriptor.digest, size)? {
+            return Ok(());
+        }
+        let parsed = store
+            .document(&descriptor.digest)
+            .map(|bytes| wire::strict_json(&bytes).map(|value| wire::descriptors_in(&value)));
+        match parsed {
+            Ok(children) => self.follow_present(store, children.unwrap_or_default()),
+            Err(e) if matches!(e.cause(), Cause::Damaged(_)) => Ok(()),
+            Err(e) => Err(e),
         }
     }
 
@@ -250,6 +286,7 @@ impl Reach {
     /// A live subject keeps its referrers: looks through the blobs that nothing else keeps until no more turn up.
     fn follow_referrers(&mut self, store: &Store) -> Result<()> {
         let mut waiting = self.possible_referrers(store)?;
+        self.lead = Lead::Subject;
         loop {
             let (live, rest): (Vec<_>, Vec<_>) = waiting
                 .into_iter()

@@ -4,19 +4,6 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Modules whose rows are told elsewhere.
-const EXEMPT: &[&str] = &[
-    "archives",
-    "compression",
-    "documents",
-    "hostile_layouts",
-    "indexes",
-    "manifests",
-    "media_types",
-    "names",
-    "packed",
-];
-
 fn in_repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
@@ -56,17 +43,11 @@ fn is_word(text: &str) -> bool {
     !text.is_empty() && text.chars().all(is_part)
 }
 
-fn is_exempt(test: &str) -> bool {
-    let module = test.split_once("::").map_or(test, |(module, _)| module);
-    EXEMPT.contains(&module)
-}
-
 #[test]
 fn every_test_that_the_document_names_exists() {
     let (written, named) = (written(), named());
     let missing: Vec<&String> = named.difference(&written).collect();
-    let missing: Vec<&&String> = missing.iter().filter(|test| !is_exempt(test)).collect();
-    assert_eq!(missing, Vec::<&&String>::new());
+    assert_eq!(missing, Vec::<&String>::new());
     assert!(
         named.len() > 100,
         "the document names {} tests",
@@ -78,6 +59,5 @@ fn every_test_that_the_document_names_exists() {
 fn every_test_is_named_by_the_document() {
     let (written, named) = (written(), named());
     let silent: Vec<&String> = written.difference(&named).collect();
-    let silent: Vec<&&String> = silent.iter().filter(|test| !is_exempt(test)).collect();
-    assert_eq!(silent, Vec::<&&String>::new());
+    assert_eq!(silent, Vec::<&String>::new());
 }

@@ -16,11 +16,10 @@ fn layer() -> Layer {
     Layer::from(Tar::new().file("f", "f"))
 }
 
-/// An image's three parts as texts, to be changed.
+/// An image's documents as texts.
 struct Texts {
     config: String,
     manifest: String,
-    index: String,
 }
 
 /// Makes an image whose texts are what `change` makes of them, each named by its digest.
@@ -35,11 +34,7 @@ fn image(layout: &Layout, change: impl Fn(&str, String) -> String) -> Texts {
     let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [image]});
     let index = change("index", index.to_string());
     layout.raw_index(&index);
-    Texts {
-        config,
-        manifest,
-        index,
-    }
+    Texts { config, manifest }
 }
 
 /// A change of one document's text, made in each of the three, is refused; the error names the document.
@@ -121,11 +116,12 @@ fn json_over_128_levels_deep_is_refused() {
         let array = "[".repeat(levels) + &"]".repeat(levels);
         with(&format!(r#""x":{array}"#))
     };
-    accepted_everywhere(deep(120));
-    refused_everywhere("malformed JSON", deep(128));
+    // The document itself is a level.
+    accepted_everywhere(deep(127));
+    refused_everywhere("more than 128 levels", deep(128));
     // A million brackets are no deeper a stack.
-    refused_everywhere("malformed JSON", |_| "[".repeat(1 << 20));
-    refused_everywhere("malformed JSON", |_| r#"{"a":"#.repeat(1 << 19));
+    refused_everywhere("more than 128 levels", |_| "[".repeat(1 << 20));
+    refused_everywhere("more than 128 levels", |_| r#"{"a":"#.repeat(1 << 19));
 }
 
 #[test]

@@ -10,10 +10,6 @@ use crate::world::{World, quickly};
 
 const UNKNOWN: &str = "application/vnd.example.list.v1+json";
 
-fn digest(descriptor: &Value) -> &str {
-    descriptor["digest"].as_str().unwrap()
-}
-
 #[test]
 fn indexes_in_indexes_are_followed_to_depth_8() {
     let world = World::new();
@@ -232,4 +228,24 @@ fn an_index_full_of_descriptors_needs_no_more_memory_than_512_mib() {
     }
     layout.index(&[level]);
     quickly(|| world.ok(&["import", &layout.source()]));
+}
+
+#[test]
+fn a_blob_that_only_says_that_it_refers_to_an_image_does_not_stop_gc() {
+    let world = World::new();
+    let layout = world.layout();
+    let image = layout.small_image("f");
+    layout.index(std::slice::from_ref(&image));
+    world.ok(&["import", &layout.source()]);
+    let mut posing = manifest(&image, &[]);
+    posing["subject"] = image;
+    posing["config"]["digest"] = format!("sha256:{}", "0".repeat(64)).into();
+    layout.index(&[named(layout.document(UNKNOWN, &posing), "posing")]);
+    world.ok(&["import", &layout.source()]);
+    world.ok(&["untag", "image:posing"]);
+    world.ok(&["gc"]);
+    assert!(world.run(&["fsck"]).status.success());
+    world.ok(&["untag", "image:latest"]);
+    world.ok(&["gc"]);
+    assert_eq!(world.ok(&["gc"])["report"]["documents"]["kept"], 0);
 }

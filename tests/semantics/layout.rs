@@ -207,18 +207,6 @@ impl Layout {
         report
     }
 
-    /// Returns the layout as a tar.
-    pub fn tar(&self) -> Tar {
-        let read = |name: &str| fs::read(self.path.join(name)).unwrap();
-        let mut tar = Tar::new()
-            .file("oci-layout", read("oci-layout"))
-            .file("index.json", read("index.json"));
-        for (name, bytes) in self.blobs() {
-            tar = tar.file(format!("blobs/sha256/{name}"), bytes);
-        }
-        tar
-    }
-
     /// Returns every blob by its name.
     pub fn blobs(&self) -> Vec<(String, Vec<u8>)> {
         blobs_in(&self.path)

@@ -29,6 +29,7 @@ mod globals;
 mod headers;
 mod hostile_layouts;
 mod indexes;
+mod lenient;
 mod links;
 mod manifests;
 mod media_types;
