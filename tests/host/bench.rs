@@ -14,8 +14,14 @@ use super::image::Image;
 
 /// Tells whether what this needs is there: root, and these programs. Where it has to be, its lack is a failure.
 pub(crate) fn can_run(programs: &[&str]) -> bool {
+    // A container may have the program and not the right.
     let found = |program: &&str| {
-        let known = Command::new("which").arg(program).output();
+        let attempt: &[&str] = match *program {
+            "mount" => &["unshare", "--mount", "true"],
+            "unshare" => &["setpriv", "--reuid=100000", "unshare", "--user", "true"],
+            other => &["which", other],
+        };
+        let known = Command::new(attempt[0]).args(&attempt[1..]).output();
         known.is_ok_and(|output| output.status.success())
     };
     let root = fs::metadata("/proc/self").unwrap().uid() == 0;
@@ -90,8 +96,48 @@ impl Who {
     }
 }
 
+/// A file system of the test's own, gone with it.
+pub(crate) struct Mount(PathBuf);
+
+impl Mount {
+    pub(crate) fn new(at: PathBuf, args: &[&str]) -> Self {
+        fs::create_dir_all(&at).unwrap();
+        let done = Command::new("mount").args(args).arg(&at).status().unwrap();
+        assert!(done.success(), "mount {args:?} {}", at.display());
+        Self(at)
+    }
+
+    pub(crate) fn tmpfs(at: PathBuf, options: &str) -> Self {
+        Self::new(at, &["-t", "tmpfs", "-o", options, "ocistore-test"])
+    }
+
+    pub(crate) fn bind(from: &str, at: PathBuf) -> Self {
+        Self::new(at, &["--bind", from])
+    }
+
+    pub(crate) fn remount(&self, how: &str) -> bool {
+        let how = format!("remount,{how}");
+        let done = Command::new("mount")
+            .args(["-o", &how])
+            .arg(&self.0)
+            .output();
+        done.unwrap().status.success()
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let done = Command::new("umount").arg(&self.0).status();
+        if !done.is_ok_and(|done| done.success()) {
+            Command::new("umount").arg("-l").arg(&self.0).status().ok();
+        }
+    }
+}
+
 /// A folder of one user's, with a store, what can be imported, and a program that the user can reach.
 pub(crate) struct Place {
+    /// Goes before the folder that it is in.
+    memory: Option<Mount>,
     dir: TempDir,
     pub(crate) who: Who,
 }
@@ -107,7 +153,11 @@ impl Place {
     /// A place whose store is still to be made.
     pub(crate) fn empty(who: Who, image: Image) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let place = Self { dir, who };
+        let place = Self {
+            memory: None,
+            dir,
+            who,
+        };
         fs::set_permissions(place.dir.path(), Permissions::from_mode(0o755)).unwrap();
         let built = env!("CARGO_BIN_EXE_ocistore");
         let program = place.path("ocistore");
@@ -117,6 +167,15 @@ impl Place {
         image.write(&place.path("image"));
         fs::create_dir(place.path("work")).unwrap();
         place.give("work");
+        place
+    }
+
+    /// A place whose work is on a disk that waits for nothing, for what is done many times.
+    pub(crate) fn in_memory(who: Who, image: Image) -> Self {
+        let mut place = Self::empty(who, image);
+        place.memory = Some(Mount::tmpfs(place.path("work"), "size=512m"));
+        place.give("work");
+        place.ok(&["import", &place.text("image")]);
         place
     }
 

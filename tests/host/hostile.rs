@@ -86,9 +86,9 @@ impl Attacker {
 }
 
 /// Lets `harm` loose on many checkouts: none may reach the victim, and each fails or is right but for what was
-/// replaced after it was made.
-fn attack(harm: impl Fn(&Path, &Path, usize) -> Option<PathBuf> + Copy + Send + 'static) {
-    let place = Place::with(Who::Root, broad());
+/// replaced after it was made. Returns how many failed.
+fn attack(harm: impl Fn(&Path, &Path, usize) -> Option<PathBuf> + Copy + Send + 'static) -> u32 {
+    let place = Place::in_memory(Who::Root, broad());
     let victim = Victim::new(&place);
     place.ok(&["checkout", "image:1", &place.out("tree")]);
     let right = place.tree("work/tree");
@@ -98,7 +98,7 @@ fn attack(harm: impl Fn(&Path, &Path, usize) -> Option<PathBuf> + Copy + Send + 
         let mode = ["hardlink", "reflink", "copy"][round % 3];
         let path = victim.path.clone();
         // Early and late, once and all the time.
-        let wait = Duration::from_millis((round as u64 * 37) % 400);
+        let wait = Duration::from_millis((round as u64 * 37) % 300);
         let most = [1, 3, usize::MAX][round / 3 % 3];
         let harm = move |staging: &Path, count| {
             (count < most)
@@ -137,19 +137,17 @@ fn attack(harm: impl Fn(&Path, &Path, usize) -> Option<PathBuf> + Copy + Send + 
         }
     }
     eprintln!("{replaced} replaced, {failed} of 24 failed");
-    assert!(
-        replaced > 0 && failed > 0,
-        "{replaced} replaced, {failed} failed"
-    );
+    assert!(replaced > 0);
     place.is_sound();
+    failed
 }
 
 #[test]
 fn directories_swapped_for_symlinks_while_they_are_filled_lead_nowhere() {
-    if !can_run(&[]) {
+    if !can_run(&["mount"]) {
         return;
     }
-    attack(|staging, victim, count| {
+    let failed = attack(|staging, victim, count| {
         let entries = fs::read_dir(staging).ok()?.flatten();
         let mut dirs: Vec<_> = entries
             .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
@@ -161,21 +159,22 @@ fn directories_swapped_for_symlinks_while_they_are_filled_lead_nowhere() {
         symlink(victim, dir.path()).ok()?;
         Some(dir.file_name().into())
     });
+    assert!(failed > 0);
 }
 
 #[test]
 fn fifos_and_symlinks_swapped_while_they_get_their_metadata_are_not_followed() {
-    if !can_run(&[]) {
+    if !can_run(&["mount"]) {
         return;
     }
     attack(|staging, victim, count| {
-        let dir = format!("d{}", count % 60);
-        let names = ["p0", "s0", "p1", "s1", "p7", "s7"];
+        let dir = staging.join(format!("d{}", count % 60));
         let mut hit = None;
-        for name in names {
-            let path = staging.join(&dir).join(name);
+        // There is little time between the name and its metadata.
+        for attempt in 0..4000 {
+            let path = dir.join(["p0", "s0", "p1", "s1", "p7", "s7"][attempt % 6]);
             if fs::remove_file(&path).is_ok() && symlink(victim.join("f0"), &path).is_ok() {
-                hit = Some(Path::new(&dir).to_owned());
+                hit = dir.file_name().map(PathBuf::from);
             }
         }
         hit
@@ -184,7 +183,7 @@ fn fifos_and_symlinks_swapped_while_they_get_their_metadata_are_not_followed() {
 
 /// A yard that belongs to an ordinary user, in which root checks out.
 fn yard(place: &Place) -> PathBuf {
-    let yard = place.path("yard");
+    let yard = place.path("work/yard");
     fs::create_dir(&yard).unwrap();
     let user = Some(Who::User.id());
     std::os::unix::fs::chown(&yard, user, user).unwrap();
@@ -193,10 +192,10 @@ fn yard(place: &Place) -> PathBuf {
 
 #[test]
 fn whoever_owns_the_directory_around_gains_nothing_by_swapping_what_is_made_there() {
-    if !can_run(&["setpriv"]) {
+    if !can_run(&["setpriv", "mount"]) {
         return;
     }
-    let place = Place::with(Who::Root, broad());
+    let place = Place::in_memory(Who::Root, broad());
     let victim = Victim::new(&place);
     let yard = yard(&place);
     let id = Who::User.id();
@@ -214,14 +213,14 @@ fn whoever_owns_the_directory_around_gains_nothing_by_swapping_what_is_made_ther
         .unwrap();
     let mut failed = 0;
     for _ in 0..12 {
-        let target = place.text("yard/tree");
+        let target = place.text("work/yard/tree");
         let output = place.run(
             Who::Root,
             &["checkout", "--link", "copy", "image:1", &target],
         );
         victim.is_untouched();
         if output.status.success() {
-            assert_eq!(place.names("yard/tree").len(), 60);
+            assert_eq!(place.names("work/yard/tree").len(), 60);
             fs::remove_dir_all(&target).unwrap();
         } else {
             let said = String::from_utf8_lossy(&output.stderr);
@@ -234,24 +233,24 @@ fn whoever_owns_the_directory_around_gains_nothing_by_swapping_what_is_made_ther
     attacker.wait().unwrap();
     assert!(failed > 0);
     // Nothing of the image stays where somebody else moved it.
-    for name in place.names("yard") {
+    for name in place.names("work/yard") {
         if yard.join(&name).is_symlink() {
             continue;
         }
-        assert_eq!(place.names(&format!("yard/{name}")), [""; 0], "{name}");
+        assert_eq!(place.names(&format!("work/yard/{name}")), [""; 0], "{name}");
     }
     place.is_sound();
 }
 
 #[test]
 fn an_unfinished_directory_that_was_swapped_is_neither_put_in_place_nor_followed() {
-    if !can_run(&[]) {
+    if !can_run(&["mount"]) {
         return;
     }
-    let place = Place::with(Who::Root, broad());
+    let place = Place::in_memory(Who::Root, broad());
     let victim = Victim::new(&place);
     let yard = yard(&place);
-    let caught = catch(&place, Who::Root, "yard");
+    let caught = catch(&place, Who::Root, "work/yard");
     fs::rename(&caught.staging, yard.join("away")).unwrap();
     symlink(&victim.path, &caught.staging).unwrap();
     let staging = caught.staging.clone();
@@ -267,16 +266,16 @@ fn an_unfinished_directory_that_was_swapped_is_neither_put_in_place_nor_followed
         "{line}"
     );
     assert!(staging.is_symlink());
-    assert!(place.names("yard/away").is_empty());
+    assert!(place.names("work/yard/away").is_empty());
     assert!(!yard.join("tree").exists());
 }
 
 #[test]
 fn a_target_that_was_replaced_meanwhile_is_left_as_it_is() {
-    if !can_run(&[]) {
+    if !can_run(&["mount"]) {
         return;
     }
-    let place = Place::with(Who::Root, broad());
+    let place = Place::in_memory(Who::Root, broad());
     let victim = Victim::new(&place);
     let yard = yard(&place);
     let target = yard.join("tree");
@@ -291,7 +290,7 @@ fn a_target_that_was_replaced_meanwhile_is_left_as_it_is() {
             if empty {
                 fs::create_dir(&target).unwrap();
             }
-            let caught = catch(&place, Who::Root, "yard");
+            let caught = catch(&place, Who::Root, "work/yard");
             if empty {
                 fs::remove_dir(&target).unwrap();
             }
@@ -305,7 +304,7 @@ fn a_target_that_was_replaced_meanwhile_is_left_as_it_is() {
             );
             victim.is_untouched();
             assert_eq!(look(&yard).remove("tree"), before, "{what}");
-            assert_eq!(place.names("yard"), ["tree"], "{what}");
+            assert_eq!(place.names("work/yard"), ["tree"], "{what}");
             fs::remove_file(&target)
                 .or_else(|_| fs::remove_dir_all(&target))
                 .unwrap();
@@ -316,29 +315,29 @@ fn a_target_that_was_replaced_meanwhile_is_left_as_it_is() {
 
 #[test]
 fn a_directory_around_that_was_replaced_meanwhile_gets_nothing_and_keeps_nothing() {
-    if !can_run(&[]) {
+    if !can_run(&["mount"]) {
         return;
     }
-    let place = Place::with(Who::Root, broad());
+    let place = Place::in_memory(Who::Root, broad());
     let victim = Victim::new(&place);
     let yard = yard(&place);
-    let caught = catch(&place, Who::Root, "yard");
-    fs::rename(&yard, place.path("moved")).unwrap();
+    let caught = catch(&place, Who::Root, "work/yard");
+    fs::rename(&yard, place.path("work/moved")).unwrap();
     symlink(&victim.path, &yard).unwrap();
     let (code, line) = caught.go_on();
     assert_eq!(code, 1);
     assert!(line.contains("/yard' is another now; "), "{line}");
     victim.is_untouched();
-    assert!(place.names("moved").is_empty());
+    assert!(place.names("work/moved").is_empty());
     place.is_sound();
 }
 
 #[test]
 fn an_interrupted_checkout_leaves_nothing() {
-    if !can_run(&[]) {
+    if !can_run(&["mount"]) {
         return;
     }
-    let place = Place::with(Who::Root, broad());
+    let place = Place::in_memory(Who::Root, broad());
     for (signal, wanted) in [(Signal::INT, 130), (Signal::TERM, 143)] {
         let caught = catch(&place, Who::Root, "work");
         caught.signal(signal);

@@ -2,50 +2,10 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::PathBuf;
-use std::process::Command;
 
-use super::bench::{Place, Who, can_run};
+use super::bench::{Mount, Place, Who, can_run};
 use super::image::{Image, rich};
 use super::midway::{broad, catch};
-
-/// A file system of the test's own, gone with it.
-struct Mount(PathBuf);
-
-impl Mount {
-    fn new(at: PathBuf, args: &[&str]) -> Self {
-        fs::create_dir_all(&at).unwrap();
-        let done = Command::new("mount").args(args).arg(&at).status().unwrap();
-        assert!(done.success(), "mount {args:?} {}", at.display());
-        Self(at)
-    }
-
-    fn tmpfs(at: PathBuf, options: &str) -> Self {
-        Self::new(at, &["-t", "tmpfs", "-o", options, "ocistore-test"])
-    }
-
-    fn bind(from: &str, at: PathBuf) -> Self {
-        Self::new(at, &["--bind", from])
-    }
-
-    fn remount(&self, how: &str) -> bool {
-        let how = format!("remount,{how}");
-        let done = Command::new("mount")
-            .args(["-o", &how])
-            .arg(&self.0)
-            .output();
-        done.unwrap().status.success()
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let done = Command::new("umount").arg(&self.0).status();
-        if !done.is_ok_and(|done| done.success()) {
-            Command::new("umount").arg("-l").arg(&self.0).status().ok();
-        }
-    }
-}
 
 #[test]
 fn targets_that_are_none_are_refused_with_the_next_step() {
@@ -226,10 +186,10 @@ fn a_store_whose_disk_fills_up_with_inodes_for_a_checkout_stays_sound() {
 
 #[test]
 fn a_directory_that_is_shut_midway_gets_nothing_and_what_is_left_is_named() {
-    if !can_run(&["setpriv"]) {
+    if !can_run(&["setpriv", "mount"]) {
         return;
     }
-    let place = Place::with(Who::User, broad());
+    let place = Place::in_memory(Who::User, broad());
     fs::create_dir(place.path("work/yard")).unwrap();
     place.give("work/yard");
     let caught = catch(&place, Who::User, "work/yard");
