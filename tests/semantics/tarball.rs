@@ -64,7 +64,7 @@ impl Header {
     /// Sets the size field, whatever the data.
     pub fn size(mut self, size: u64) -> Self {
         self.sized = true;
-        self.field(124, format!("{size:011o}\0").as_bytes())
+        self.field(124, &number(size))
     }
 
     /// Sets the size field's raw bytes.
