@@ -27,8 +27,12 @@ struct Mount(PathBuf);
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        let done = std::process::Command::new("umount").arg(&self.0).status();
-        assert!(done.is_ok_and(|status| status.success()) || std::thread::panicking());
+        // Lazily: a process that another test is just starting may have a handle on it for a moment.
+        let umount = std::process::Command::new("umount")
+            .arg("--lazy")
+            .arg(&self.0)
+            .status();
+        assert!(umount.is_ok_and(|status| status.success()) || std::thread::panicking());
     }
 }
 
@@ -115,6 +119,27 @@ impl World {
         let everyone = std::os::unix::fs::PermissionsExt::from_mode(0o777);
         fs::set_permissions(world.dir.path(), everyone).unwrap();
         world
+    }
+
+    /// Runs the program as an ordinary user, with a store of that user's own, in a world that is [`World::shared`].
+    pub fn run_as_user(&self, args: &[&str]) -> Output {
+        std::process::Command::new("setpriv")
+            .args(["--reuid=54321", "--regid=54321", "--clear-groups"])
+            .arg(env!("CARGO_BIN_EXE_ocistore"))
+            .arg("--store")
+            .arg(self.path("users"))
+            .args(args)
+            .current_dir("/")
+            .output()
+            .unwrap()
+    }
+
+    /// As [`World::ok`], as an ordinary user.
+    pub fn ok_as_user(&self, args: &[&str]) -> Value {
+        let output = self.run_as_user(&[args, &["--json"]].concat());
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{args:?}: {errors}");
+        serde_json::from_slice(&output.stdout).unwrap()
     }
 
     fn begin(mount: Option<Mount>, dir: TempDir) -> Self {

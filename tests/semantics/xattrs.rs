@@ -242,11 +242,19 @@ fn trusted_and_security_xattrs_without_the_right_are_a_warning_at_checkout() {
         ("SCHILY.xattr.user.a", b"1"),
     ];
     let tar = Tar::new().pax(&attribute).file("x", "x");
-    if is_root() {
-        accepts([tar]).xattrs("x", &["trusted.a=1", "user.a=1"]);
-    } else {
+    if !is_root() {
         let (world, warned) = refused(tar);
         assert_eq!(warned["count"], 1);
         assert_eq!(tree::xattrs(&world.path("root").join("x")), ["user.a=1"]);
+        return;
     }
+    accepts([tar.clone()]).xattrs("x", &["trusted.a=1", "user.a=1"]);
+    let world = World::shared();
+    let layout = world.layout();
+    layout.index(&[layout.image(&[tar.into()])]);
+    world.ok_as_user(&["import", &layout.source()]);
+    let root = world.path("root");
+    let report = world.ok_as_user(&["checkout", "image", root.to_str().unwrap()]);
+    assert_eq!(report["report"]["warnings"]["xattr refused"]["count"], 1);
+    assert_eq!(tree::xattrs(&root.join("x")), ["user.a=1"]);
 }
