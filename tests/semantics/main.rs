@@ -30,6 +30,7 @@ mod headers;
 mod hostile_layouts;
 mod indexes;
 mod lenient;
+mod limits;
 mod links;
 mod manifests;
 mod media_types;

@@ -316,15 +316,15 @@ fn a_map_before_the_data_that_is_none_is_refused() {
 }
 
 #[test]
-fn an_old_sparse_header_that_readers_take_apart_differently_is_refused() {
+fn an_old_sparse_header_whose_map_goes_on_after_a_blank_is_refused() {
     let header = || Header::gnu(b'S', "s").field(483, b"00000000144\0");
-    // GNU tar and libarchive look at different fields of a slot for the end of a map.
+    // Half of a slot is blank.
     let why = "a sparse map with a blank in it";
     let no_offset = header().field(386, &slot(0, 3)).field(386, &[0; 12]);
     refuses_last(&[], Tar::new().add(no_offset, "abc"), "s", why);
     let no_len = header().field(386, &slot(0, 0)).field(398, &[0; 12]);
     refuses_last(&[], Tar::new().add(no_len, ""), "s", why);
-    // The one stops at a blank slot, the other reads the blocks that are said to follow.
+    // A blank slot ends the map, and a block that goes on with it is said to follow.
     let more = header().field(386, &slot(0, 3)).field(482, b"\x01");
     refuses_last(&[], Tar::new().add(more, "abc"), "s", why);
     let posix = Header::new(b'S', "s").field(386, &slot(0, 3));

@@ -131,7 +131,8 @@ impl Header<'_> {
 fn sparse_part(slots: &[u8], more: u8) -> Result<SparsePart, Why> {
     let mut pieces = Vec::new();
     for slot in slots.chunks_exact(24) {
-        // An unused slot is blank, and the last. Readers differ on which of its fields tells, and on what follows it.
+        // An unused slot is blank, and the last. Which of its fields tells is written nowhere, and no tool was seen to
+        // write anything after one.
         match (slot[0], slot[12]) {
             (0, 0) if more == 0 => break,
             (0, _) | (_, 0) => return Err("a sparse map with a blank in it".to_owned()),
