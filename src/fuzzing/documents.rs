@@ -2,6 +2,10 @@
 
 use serde_json::Value;
 
+use super::tar::{in_memory, path_of};
+use crate::digest::Digest;
+use crate::reference::ImageName;
+use crate::store::names::Names;
 use crate::wire::{self, Config, Descriptor, Document};
 
 /// Documents parse without a panic, and to the same from what they parsed to. The first byte picks the type.
@@ -19,12 +23,13 @@ pub fn documents(data: &[u8]) {
         }
         json(value);
     }
-    match which % 6 {
+    match which % 7 {
         0 => document(data, value.as_ref(), wire::OCI_MANIFEST),
         1 => document(data, value.as_ref(), wire::OCI_INDEX),
         2 => document(data, value.as_ref(), "application/x-unknown"),
         3 => config(data, value.as_ref()),
         4 => layout(data, value.as_ref()),
+        5 => names(data, value.as_ref()),
         _ => descriptor(value.as_ref()),
     }
 }
@@ -105,6 +110,46 @@ fn layout(data: &[u8], value: Option<&Value>) {
         let version = value.and_then(|v| v.get("imageLayoutVersion")?.as_str());
         assert!(version.is_some_and(|v| v.starts_with('1')));
     }
+}
+
+/// A store's `index.json` keeps what nobody knows, and names come and go.
+fn names(data: &[u8], value: Option<&Value>) {
+    let read = |bytes: &[u8]| {
+        let file = in_memory(bytes);
+        Names::read(&path_of(&file))
+    };
+    let Ok(mut names) = read(data) else { return };
+    let value = value.expect("what was read is JSON");
+    let all = |names: &Names| -> Vec<_> {
+        let entries = names.entries().iter();
+        entries
+            .map(|e| (e.name.clone(), e.descriptor.clone()))
+            .collect()
+    };
+    let before = all(&names);
+    before.iter().for_each(|(_, d)| is_in(d, value));
+    let encoded = names.encode();
+    let others = |value: &Value| {
+        let mut map = value.as_object().cloned().unwrap_or_default();
+        map.shift_remove("manifests");
+        map
+    };
+    let written = wire::strict_json(&encoded).expect("what was written is JSON");
+    assert_eq!(others(&written), others(value));
+    assert_eq!(
+        all(&read(&encoded).expect("what was written reads")),
+        before
+    );
+    let name = ImageName::parse("a:1").expect("a name");
+    let new = Descriptor::new(wire::OCI_MANIFEST, Digest::sha256(b"new"), 3);
+    names.set(&name, new.clone());
+    assert_eq!(names.get(&name).map(|d| d.digest), Some(new.digest));
+    assert!(names.remove(&name) && names.get(&name).is_none());
+    let rest: Vec<_> = before
+        .into_iter()
+        .filter(|(n, _)| n.as_ref() != Some(&name))
+        .collect();
+    assert_eq!(all(&names).len(), rest.len());
 }
 
 fn descriptor(value: Option<&Value>) {
