@@ -61,3 +61,40 @@ fn every_test_is_named_by_the_document() {
     let silent: Vec<&String> = written.difference(&named).collect();
     assert_eq!(silent, Vec::<&String>::new());
 }
+
+/// Returns the code of the crate and of all its tests.
+fn all_code(folder: &Path) -> String {
+    let mut text = String::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            text += &all_code(&path);
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            text += &fs::read_to_string(&path).unwrap();
+        }
+    }
+    text
+}
+
+#[test]
+fn every_test_that_the_threat_model_names_exists() {
+    let code = ["src", "tests"].map(|folder| all_code(&in_repository(folder)));
+    let text = fs::read_to_string(in_repository("SECURITY.md")).unwrap();
+    let names = text.split('`').skip(1).step_by(2);
+    let names: BTreeSet<&str> = names
+        .map(|name| name.rsplit("::").next().unwrap())
+        .filter(|name| is_word(name) && name.matches('_').count() > 2)
+        .collect();
+    let is_missing = |name: &&&str| {
+        !code
+            .iter()
+            .any(|text| text.contains(&format!("fn {name}(")))
+    };
+    assert_eq!(
+        names.iter().filter(is_missing).count(),
+        0,
+        "{:?}",
+        names.iter().find(is_missing)
+    );
+    assert!(names.len() > 40, "{} tests are named", names.len());
+}
