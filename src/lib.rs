@@ -17,6 +17,7 @@ pub mod gc;
 mod golden;
 pub mod idmap;
 pub mod image;
+pub mod json;
 pub mod limits;
 pub mod meta;
 pub mod path;

@@ -9,9 +9,10 @@ use super::output::{self, Output};
 use super::session::Session;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::json::strict_json;
 use crate::store::Store;
 use crate::store::reach::Reach;
-use crate::wire::{self, Descriptor, Document, Manifest, Media};
+use crate::wire::{Descriptor, Document, Manifest, Media};
 
 pub(super) fn run(session: &Session, args: &Inspect) -> Result<()> {
     let store = session.open()?;
@@ -84,7 +85,7 @@ fn row(cells: [&str; 3]) -> Vec<String> {
 }
 
 fn document(bytes: &[u8]) -> Value {
-    wire::strict_json(bytes).unwrap_or(Value::Null)
+    strict_json(bytes).unwrap_or(Value::Null)
 }
 
 fn image(

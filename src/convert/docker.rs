@@ -13,6 +13,7 @@ use super::source::Root;
 use crate::compress::Compression;
 use crate::digest::{Algorithm, Digest, DigestHasher};
 use crate::error::{Context, Error, Result};
+use crate::json::strict_json;
 use crate::limits::Limits;
 use crate::wire::{self, Config, Descriptor};
 
@@ -45,8 +46,7 @@ pub(super) fn read(archive: &Archive, limits: &Limits) -> Result<(Vec<Root>, Blo
     let bytes = archive
         .read("manifest.json", limits.document_bytes)?
         .ok_or_else(|| malformed("it is missing: no archive of `docker save`".to_owned()))?;
-    let Value::Array(images) = wire::strict_json(&bytes).map_err(|e| malformed(e.to_string()))?
-    else {
+    let Value::Array(images) = strict_json(&bytes).map_err(|e| malformed(e.to_string()))? else {
         return Err(malformed("expected a list".to_owned()));
     };
     let images = images

@@ -8,6 +8,7 @@ use super::source::Source;
 use crate::compress::{Compression, Mislabelled};
 use crate::digest::{DiffId, Digest};
 use crate::error::{Context, Error, Result};
+use crate::json::strict_json;
 use crate::limits::Limits;
 use crate::store::Writer;
 use crate::store::reach::Role;
@@ -153,7 +154,7 @@ impl<'a> Gatherer<'a> {
             .map_err(|e| e.into_error("import", self.object(&descriptor.digest)))?;
         // Every descriptor found in a document is an edge: an index's subject, and fields of a later image-spec.
         let mut named: HashSet<Digest> = document.descriptors().iter().map(|d| d.digest).collect();
-        let rest = wire::strict_json(&bytes).map(|v| wire::descriptors_in(&v));
+        let rest = strict_json(&bytes).map(|v| wire::descriptors_in(&v));
         for child in rest.unwrap_or_default() {
             if named.insert(child.digest) && self.source.open_blob(&child.digest)?.is_some() {
                 self.line.rest.push((child, depth + 1));

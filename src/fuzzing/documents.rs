@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::tar::{in_memory, path_of};
 use crate::digest::Digest;
+use crate::json::strict_json;
 use crate::reference::ImageName;
 use crate::store::names::Names;
 use crate::wire::{self, Config, Descriptor, Document};
@@ -13,7 +14,7 @@ pub fn documents(data: &[u8]) {
     let Some((which, data)) = data.split_first() else {
         return;
     };
-    let value = wire::strict_json(data).ok();
+    let value = strict_json(data).ok();
     if let Some(value) = &value {
         // Numbers beyond 64 bits become floats, and those do not always come back from their digits. Documents are
         // kept as bytes, so that no digest depends on it.
@@ -45,7 +46,7 @@ fn has_float(value: &Value) -> bool {
 
 fn json(value: &Value) {
     let written = value.to_string();
-    let again = wire::strict_json(written.as_bytes()).ok();
+    let again = strict_json(written.as_bytes()).ok();
     assert_eq!(again.as_ref(), Some(value), "{written}");
     assert!(serde_json::from_str::<Value>(&written).ok().as_ref() == Some(value));
 }
@@ -134,7 +135,7 @@ fn names(data: &[u8], value: Option<&Value>) {
         map.shift_remove("manifests");
         map
     };
-    let written = wire::strict_json(&encoded).expect("what was written is JSON");
+    let written = strict_json(&encoded).expect("what was written is JSON");
     assert_eq!(others(&written), others(value));
     assert_eq!(
         all(&read(&encoded).expect("what was written reads")),

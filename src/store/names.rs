@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use super::durable;
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result, quoted};
+use crate::json::strict_json;
 use crate::reference::{ImageName, Reference};
 use crate::wire::{self, Descriptor};
 
@@ -55,7 +56,7 @@ impl Names {
             }
             other => other.context("read the names in", quoted(path))?,
         };
-        let Ok(Value::Object(mut document)) = wire::strict_json(&bytes) else {
+        let Ok(Value::Object(mut document)) = strict_json(&bytes) else {
             return Err(damaged("it is not a JSON object".to_owned()));
         };
         let manifests = match document.remove("manifests") {

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use super::Store;
 use crate::digest::{DiffId, Digest};
 use crate::error::{Cause, Error, Result};
+use crate::json::strict_json;
 use crate::wire::{self, Config, Descriptor, Document, Manifest, Media};
 
 /// What a set of names leads to.
@@ -165,7 +166,7 @@ impl Reach {
         }
         let parsed = store
             .document(&descriptor.digest)
-            .map(|bytes| wire::strict_json(&bytes).map(|value| wire::descriptors_in(&value)));
+            .map(|bytes| strict_json(&bytes).map(|value| wire::descriptors_in(&value)));
         match parsed {
             Ok(children) => self.follow_present(store, children.unwrap_or_default()),
             Err(e) if matches!(e.cause(), Cause::Damaged(_)) => Ok(()),
@@ -181,7 +182,7 @@ impl Reach {
             .insert(descriptor.digest, (descriptor.clone(), document.clone()));
         // Every descriptor found in a document is an edge: an index's subject, and fields of a later image-spec.
         let mut named: HashSet<Digest> = document.descriptors().iter().map(|d| d.digest).collect();
-        let rest = wire::strict_json(&bytes).map(|v| wire::descriptors_in(&v));
+        let rest = strict_json(&bytes).map(|v| wire::descriptors_in(&v));
         for child in rest.unwrap_or_default() {
             if named.insert(child.digest) && store.blob_size(&child.digest)?.is_some() {
                 self.rest.push(child);
@@ -322,7 +323,7 @@ fn subject_of(bytes: &[u8]) -> Option<(String, Digest)> {
     if bytes.iter().find(|b| !b.is_ascii_whitespace()) != Some(&b'{') {
         return None;
     }
-    let value = wire::strict_json(bytes).ok()?;
+    let value = strict_json(bytes).ok()?;
     let subject = Digest::parse(value.get("subject")?.get("digest")?.as_str()?).ok()?;
     let fallback = if value.get("manifests").is_some() {
         wire::OCI_INDEX

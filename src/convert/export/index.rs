@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::stage::{self, Stage};
 use crate::error::{Context, Error, Result, quoted};
+use crate::json::strict_json;
 use crate::store::durable;
 use crate::wire::{self, Descriptor};
 
@@ -73,7 +74,7 @@ pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>> {
 
 fn merged(path: &Path, bytes: &[u8], roots: &[Descriptor]) -> Result<Vec<u8>> {
     let malformed = |why: String| Error::malformed("add to", quoted(path), why);
-    let mut value = wire::strict_json(bytes).map_err(|e| malformed(e.to_string()))?;
+    let mut value = strict_json(bytes).map_err(|e| malformed(e.to_string()))?;
     let Value::Object(document) = &mut value else {
         return Err(malformed("expected a JSON object".to_owned()));
     };

@@ -11,7 +11,8 @@ use super::plan::{Item, Made, Origin};
 use crate::compress::Compression;
 use crate::digest::{Algorithm, Digest, DigestHasher};
 use crate::error::{Error, Result};
-use crate::wire::{self, Descriptor};
+use crate::json::strict_json;
+use crate::wire::Descriptor;
 
 /// Annotations of a layer that tell where things are within the compressed bytes, by their beginnings.
 const ABOUT_BYTES: [&str; 3] = [
@@ -102,8 +103,8 @@ impl Rewriter<'_> {
             self.document(&child.digest)?;
         }
         let bytes = self.job.reader.store().document(digest)?;
-        let mut value = wire::strict_json(&bytes)
-            .map_err(|e| Error::damaged("rewrite", digest, e.to_string()))?;
+        let mut value =
+            strict_json(&bytes).map_err(|e| Error::damaged("rewrite", digest, e.to_string()))?;
         let changed = self.rewrite(digest, &mut value);
         let new = changed.then(|| {
             let bytes = value.to_string().into_bytes();
