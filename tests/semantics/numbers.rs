@@ -167,7 +167,7 @@ fn a_numeric_field_that_is_no_number_is_refused() {
         "x",
         "mtime: '-0000000001' is not octal",
     );
-    let size = |bytes| Tar::new().add(Header::new(b'0', "x").raw_size(bytes), "x");
+    let size = |bytes: &[u8; 12]| Tar::new().add(Header::new(b'0', "x").raw_size(bytes), "x");
     refuses_last(
         &[],
         size(b"0000000000x\0"),
@@ -177,6 +177,16 @@ fn a_numeric_field_that_is_no_number_is_refused() {
     // GNU tar and Go pass over the NUL, libarchive reads 0: the entry would end elsewhere.
     let why = r"size: '\x0000000001000' begins with a NUL";
     refuses_last(&[], size(b"\x0000000001000"), "x", why);
+    let why = r"size: ' \x00001000\x00\x00\x00\x00' begins with a NUL";
+    refuses_last(&[], size(b" \0001000\0\0\0\0"), "x", why);
+    // For libarchive a number ends at a newline, for GNU tar that is a blank.
+    for blank in ["\n", "\r", "\t", "\x0b", "\x0c"] {
+        let field: [u8; 12] = format!("{blank}0000001000\0")
+            .into_bytes()
+            .try_into()
+            .unwrap();
+        refuses_last(&[], size(&field), "x", "is not octal");
+    }
 }
 
 #[test]

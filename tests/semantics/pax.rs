@@ -283,6 +283,26 @@ fn a_key_twice_two_pax_headers_or_two_long_names_are_merged_and_the_last_wins_wi
 }
 
 #[test]
+fn a_second_pax_header_that_does_not_repeat_the_size_of_the_first_is_refused() {
+    // Others forget the first header: for them the next entry begins elsewhere.
+    let why = "a second PAX header that does not repeat the size of the first";
+    let size = Tar::new().pax(&[("size", b"3")]);
+    let tar = size.clone().pax(&[("mtime", b"1")]).file("x", "abc");
+    refuses_last(&[], tar, "", why);
+    let map = [("GNU.sparse.size", &b"9"[..]), ("GNU.sparse.map", b"0,1")];
+    let tar = Tar::new().pax(&map).pax(&[("uid", b"1")]).file("x", "a");
+    refuses_last(&[], tar, "", why);
+    let both = size
+        .pax(&[("size", b"3"), ("mtime", b"1")])
+        .file("x", "abc");
+    accepts([both])
+        .tree(&["x=abc"])
+        .warns(&[("repeated-header", 1)]);
+    let second = Tar::new().pax(&[("mtime", b"1")]).pax(&[("size", b"3")]);
+    accepts([second.file("x", "abc")]).tree(&["x=abc"]);
+}
+
+#[test]
 fn an_extension_header_that_no_entry_follows_is_refused() {
     for kind in [b'x', b'X', b'L', b'K'] {
         let data = if kind.eq_ignore_ascii_case(&b'x') {

@@ -108,14 +108,23 @@ impl Extended {
     }
 
     pub(crate) fn take_pax(&mut self, data: &[u8], pieces_max: u64) -> Result<(), Why> {
-        self.repeated |= std::mem::replace(&mut self.pax.seen, true);
+        let is_second = std::mem::replace(&mut self.pax.seen, true);
+        self.repeated |= is_second;
+        let framed = self.pax.size.is_some() || self.pax.sparse.is_used();
         let mut keys = std::collections::HashSet::new();
         for_each_record(data, |key, value| {
             let may_repeat = key == b"GNU.sparse.offset" || key == b"GNU.sparse.numbytes";
             self.repeated |= !may_repeat && !keys.insert(key.to_vec());
             self.repeated |= self.pax.set(key, value, pieces_max)? == Keys::Repeated;
             Ok(())
-        })
+        })?;
+        if is_second && framed && !keys.contains(&b"size"[..]) {
+            // Other readers forget the first header then, and with it where the next entry begins.
+            return Err(
+                "a second PAX header that does not repeat the size of the first".to_owned(),
+            );
+        }
+        Ok(())
     }
 }
 

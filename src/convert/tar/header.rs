@@ -153,16 +153,21 @@ fn sparse_part(slots: &[u8], more: u8) -> Result<SparsePart, Why> {
     })
 }
 
-/// Reads a numeric field: octal between blanks, or base-256 where the first bit is set. A blank one is 0.
+/// Reads a numeric field: octal between spaces, or base-256 where the first bit is set. A blank one is 0.
 pub(crate) fn number(field: &[u8]) -> Result<i128, Why> {
     if field[0] & 0x80 != 0 {
         return base256(field);
     }
-    if field[0] == 0 && field.iter().any(|b| !matches!(b, 0 | b' ')) {
+    let is_blank = |b: &u8| matches!(b, 0 | b' ');
+    let begin = field.iter().position(|b| !is_blank(b)).unwrap_or(0);
+    if field[..begin].contains(&0) {
         // Some readers pass over leading NULs, for others the number ends there.
         return Err(format!("'{}' begins with a NUL", field.escape_ascii()));
     }
-    let digits = until_nul(field).trim_ascii();
+    // Nor are a newline or a tab blanks to all of them.
+    let digits = until_nul(&field[begin..]);
+    let end = digits.iter().rposition(|b| *b != b' ');
+    let digits = &digits[..end.map_or(0, |last| last + 1)];
     let octal = |value: i128, digit: &u8| match digit {
         b'0'..=b'7' => Some(value * 8 + i128::from(digit - b'0')),
         _ => None,

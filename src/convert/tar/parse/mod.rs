@@ -74,11 +74,15 @@ pub(crate) fn parse_layer(
         extended: Extended::default(),
         ordinal: 0,
         content_bytes: 0,
+        extension_bytes: 0,
         entry_at: 0,
         path: Vec::new(),
     };
     parser.run()
 }
+
+/// How many of the longest extension headers a layer's may be in all.
+const EXTENSIONS: u64 = 1024;
 
 struct Parser<'a> {
     tape: &'a mut dyn Tape,
@@ -90,6 +94,8 @@ struct Parser<'a> {
     /// How many contents came so far.
     ordinal: u32,
     content_bytes: u64,
+    /// Bytes of extension headers so far: names and attributes are held in memory, as long as the layer is.
+    extension_bytes: u64,
     /// Where the entry being read begins, and its path once it is known, else nothing: for errors.
     entry_at: u64,
     path: Vec<u8>,
@@ -180,6 +186,13 @@ impl Parser<'_> {
             return self.refuse(format!(
                 "an extension header of {size} bytes, over {} (--max-extension)",
                 self.limits.extension_bytes
+            ));
+        }
+        self.extension_bytes += size;
+        let most = self.limits.extension_bytes.saturating_mul(EXTENSIONS);
+        if self.extension_bytes > most {
+            return self.refuse(format!(
+                "extension headers of over {most} bytes in one layer (--max-extension)"
             ));
         }
         let data = self.read_data(size)?;

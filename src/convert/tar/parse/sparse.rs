@@ -40,7 +40,8 @@ impl Parser<'_> {
                 }
                 (None | Some(0), None | Some(0 | 1)) => (size, pax.pieces.clone(), stored),
                 (major, minor) => {
-                    return self.refuse(format!("a sparse file of format {major:?}.{minor:?}"));
+                    let (major, minor) = (major.unwrap_or(0), minor.unwrap_or(0));
+                    return self.refuse(format!("a sparse file of format {major}.{minor}"));
                 }
             }
         } else {
