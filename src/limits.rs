@@ -5,6 +5,8 @@
 pub struct Limits {
     /// Bytes of one document: a manifest, an index, a config; at most [`crate::wire::DOCUMENT_MAX`].
     pub document_bytes: u64,
+    /// Layers of an image.
+    pub layers: u64,
     /// Entries in a layer.
     pub entries: u64,
     /// Bytes of a layer's tar, and of all its files with their holes filled in.
@@ -23,6 +25,7 @@ impl Limits {
     /// No limits, for what was within them when it was taken in.
     pub(crate) const NONE: Self = Self {
         document_bytes: u64::MAX,
+        layers: u64::MAX,
         entries: u64::MAX,
         layer_bytes: u64::MAX,
         extension_bytes: u64::MAX,
@@ -36,6 +39,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             document_bytes: 4 << 20,
+            layers: 1024,
             entries: 4 << 20,
             layer_bytes: 64 << 30,
             extension_bytes: 1 << 20,

@@ -52,9 +52,9 @@ pub(super) struct Global {
     /// Use colour
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub(super) color: When,
-    /// How many threads [default: the cores there are]
-    #[arg(short, long, global = true, value_name = "N")]
-    pub(super) jobs: Option<std::num::NonZeroUsize>,
+    /// How many threads, at most 256 [default: the cores there are]
+    #[arg(short, long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(super) jobs: Option<u16>,
     /// Fail with exit code 75 instead of waiting for another ocistore
     #[arg(long, global = true)]
     pub(super) no_wait: bool,
@@ -162,6 +162,9 @@ pub(super) struct Limits {
     /// Entries of a layer [default: 4194304]
     #[arg(long, value_name = "N")]
     pub(super) max_entries: Option<u64>,
+    /// Layers of an image [default: 1024]
+    #[arg(long, value_name = "N")]
+    pub(super) max_layers: Option<u64>,
     /// Pieces of a sparse file [default: 1048576]
     #[arg(long, value_name = "N")]
     pub(super) max_sparse: Option<u64>,

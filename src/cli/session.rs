@@ -85,9 +85,7 @@ impl Session {
 
     pub(super) fn jobs(&self) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-        self.global
-            .jobs
-            .map_or_else(cores, std::num::NonZeroUsize::get)
+        self.global.jobs.map_or_else(cores, usize::from)
     }
 
     pub(super) fn style(&self) -> Style {

@@ -21,6 +21,9 @@ const INDEX_MAX: usize = 128 << 20;
 /// What one member costs beside its names.
 const MEMBER_COST: usize = 96;
 
+/// The longest path looked up, in bytes.
+const PATH_MAX: usize = 4096;
+
 /// How many links are followed from one name.
 const LINKS_MAX: usize = 40;
 
@@ -109,14 +112,18 @@ impl Archive {
             path.steps().map(step).collect()
         };
         let mut left: VecDeque<Option<Name>> = owned(steps(path)?).into();
-        let mut at: Vec<Box<[u8]>> = Vec::new();
-        let mut links = 0;
+        let mut at = At::default();
+        let (mut links, mut walked) = (0, 0);
         while let Some(step) = left.pop_front() {
+            walked += 1;
             match step {
-                None => drop(at.pop()),
-                Some(name) => at.push(name.as_bytes().into()),
+                None => at.pop(),
+                Some(name) => at.push(&name),
             }
-            let (target, from_root) = match self.members.get(at.join(&b'/').as_slice()) {
+            if walked > TreePath::MAX_DEPTH || at.0.len() > PATH_MAX {
+                return Err(malformed("its links lead on for too long".to_owned()));
+            }
+            let (target, from_root) = match self.members.get(at.0.as_slice()) {
                 Some(Member::Symlink(target)) => (target, target.starts_with(b"/")),
                 Some(Member::Hardlink(target)) => (target, true),
                 Some(Member::File(range)) if left.is_empty() => return Ok(Some(*range)),
@@ -133,7 +140,7 @@ impl Archive {
             }
             at.pop();
             if from_root {
-                at.clear();
+                at.0.clear();
             }
             for step in owned(steps(target)?).into_iter().rev() {
                 left.push_front(step);
@@ -160,6 +167,24 @@ impl Archive {
             .read_exact_at(&mut bytes, offset)
             .context("read the archive", &self.what)?;
         Ok(Some(bytes))
+    }
+}
+
+/// Where a look-up is: names with `/` between them, as members are called.
+#[derive(Default)]
+struct At(Vec<u8>);
+
+impl At {
+    fn push(&mut self, name: &Name) {
+        if !self.0.is_empty() {
+            self.0.push(b'/');
+        }
+        self.0.extend_from_slice(name.as_bytes());
+    }
+
+    fn pop(&mut self) {
+        let cut = self.0.iter().rposition(|b| *b == b'/');
+        self.0.truncate(cut.unwrap_or(0));
     }
 }
 

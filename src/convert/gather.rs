@@ -184,6 +184,11 @@ impl<'a> Gatherer<'a> {
                 .iter()
                 .try_for_each(|layer| self.enlist(layer, depth + 1));
         }
+        if manifest.layers.len() as u64 > self.limits.layers {
+            let (layers, most) = (manifest.layers.len(), self.limits.layers);
+            let why = format!("{layers} layers, over {most} (--max-layers)");
+            return Err(self.malformed(&descriptor.digest, why));
+        }
         let bytes = self.document(&manifest.config)?;
         let config = Config::parse(&bytes)
             .map_err(|e| e.into_error("import", self.object(&manifest.config.digest)))?;

@@ -8,11 +8,13 @@ use super::replay::replay;
 use crate::digest::{ChainId, DiffId, Digest, TreeId};
 use crate::entry::Entry;
 use crate::error::Result;
+use crate::limits::Limits;
 use crate::recipe::ContentRef;
 use crate::store::RecipeFile;
 use crate::store::catalog::View;
 use crate::tree::Node;
 use crate::warning::Warnings;
+use crate::watch::{Unwatched, Watch};
 
 /// How many bytes of nodes the trees below an image's own may take: beyond that they are not kept. A directory's node
 /// is written anew by every layer that touches it, and a few small layers over a huge directory would add up. So little
@@ -41,7 +43,9 @@ pub(super) struct Merger<'a> {
     chains: BTreeMap<ChainId, TreeId>,
     attention: Attention,
     /// How many directories one layer may make.
-    pub(super) most_directories: u64,
+    most_directories: u64,
+    /// Who is asked whether to go on.
+    watch: &'a dyn Watch,
     /// What the layers' order brought up.
     pub(super) warnings: Warnings,
 }
@@ -80,6 +84,7 @@ impl<'a> Merger<'a> {
             chains,
             attention: Attention::New,
             most_directories: u64::MAX,
+            watch: &Unwatched,
             warnings: Warnings::default(),
         }
     }
@@ -88,6 +93,12 @@ impl<'a> Merger<'a> {
     #[must_use]
     pub(super) fn looking_at(self, attention: Attention) -> Self {
         Self { attention, ..self }
+    }
+
+    /// Bounds what layers that were never merged before may ask for, and has `watch` asked whether to go on.
+    pub(super) fn bound(&mut self, limits: &Limits, watch: &'a dyn Watch) {
+        self.most_directories = limits.entries;
+        self.watch = watch;
     }
 
     /// Merges a stack of layers, bottom first, each with the digest of its blob: that is what it is called.
@@ -99,6 +110,7 @@ impl<'a> Merger<'a> {
         let mut found: Vec<(ChainId, TreeId)> = Vec::new();
         let mut overlay = Overlay::new(self, lower)?;
         overlay.limit_directories(self.most_directories);
+        overlay.watched(self.watch);
         let mut root = lower;
         let mut prefix_bytes = 0;
         for (at, ((blob, layer), chain)) in layers.iter().zip(&chains).enumerate().skip(done) {

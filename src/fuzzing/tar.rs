@@ -24,6 +24,7 @@ use crate::warning::Warnings;
 /// What one input may ask for.
 const LIMITS: Limits = Limits {
     document_bytes: 0,
+    layers: 0,
     entries: 4096,
     layer_bytes: 1 << 20,
     extension_bytes: 64 << 10,

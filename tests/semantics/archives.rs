@@ -443,3 +443,25 @@ fn the_blocks_after_an_archive_are_not_read() {
         taken(tar(&members).bytes);
     }
 }
+
+#[test]
+fn links_that_lead_on_for_too_long_are_refused_at_once() {
+    let (down, up) = (
+        vec!["n".repeat(200); 12].join("/"),
+        vec![".."; 12].join("/"),
+    );
+    let [mut rest, _] = both();
+    let (name, _) = rest.remove(1);
+    let tar = (0..39).fold(tar(&rest), |tar, n| {
+        let steps = [down.as_str(), up.as_str(), down.as_str(), up.as_str()].join("/");
+        let target = format!("{steps}/l{}", n + 1);
+        tar.long_link(target).symlink(format!("l{n}"), "")
+    });
+    quickly(|| {
+        refused(
+            tar.symlink(&name, "/l0").end(),
+            4,
+            &["lead on for too long"],
+        )
+    });
+}

@@ -2,7 +2,7 @@
 
 use crate::layout::{LAYER_GZIP, Layer, MANIFEST, config, gzip, manifest};
 use crate::tarball::{Header, Tar};
-use crate::world::World;
+use crate::world::{World, refuses_last};
 
 /// Imports one layer: refused with the first flags, naming the flag, and accepted with the second.
 #[track_caller]
@@ -121,4 +121,73 @@ fn documents_over_4_mib_are_taken_where_max_json_says_so_and_kept_like_others() 
     imported.world().ok(&["gc"]);
     assert!(imported.world().run(&["fsck"]).status.success());
     imported.tree(&["f=f"]);
+}
+
+#[test]
+fn more_layers_than_max_layers_are_refused() {
+    let world = World::new();
+    let layout = world.layout();
+    let layers: Vec<Layer> = (0..3)
+        .map(|n| Tar::new().file(format!("f{n}"), "").into())
+        .collect();
+    layout.index(&[layout.image(&layers)]);
+    let why = "3 layers, over 2 (--max-layers)";
+    world.refuses_with(&layout.source(), &["--max-layers", "2"], 4, &[why]);
+    world.accepts_layout(&layout, &["--max-layers", "3"]);
+}
+
+#[test]
+fn extension_headers_of_a_layer_together_are_limited_too() {
+    let name = "n".repeat(99);
+    let tar = (0..1025).fold(Tar::new(), |tar, n| {
+        tar.pax(&[("SCHILY.xattr.user.n", name.as_bytes())])
+            .file(format!("f{n}"), "")
+    });
+    let record = crate::tarball::record("SCHILY.xattr.user.n", name.as_bytes());
+    let exact = record.len().to_string();
+    let most = record.len() * 1024;
+    let why = format!("extension headers of over {most} bytes in one layer (--max-extension)");
+    moves(&tar.into(), &["--max-extension", &exact], &[], &why);
+}
+
+/// A tar of a directory over 500 levels of 255 bytes deep, and the name of a symlink that leads there.
+fn deep() -> (Tar, String) {
+    let below = vec!["n".repeat(255); 15].join("/");
+    (0..36).fold((Tar::new(), ".".to_owned()), |(tar, from), n| {
+        let to = format!("{from}/{below}");
+        let link = format!("s{n}");
+        let tar = tar
+            .pax(&[("path", format!("{to}/d").as_bytes())])
+            .dir("d")
+            .long_link(&to)
+            .symlink(&link, "");
+        (tar, link)
+    })
+}
+
+#[test]
+fn a_short_name_in_a_deep_directory_takes_no_memory_for_its_path() {
+    let (tar, link) = deep();
+    let tar = (0..4000).fold(tar, |tar, n| tar.file(format!("{link}/f{n}"), ""));
+    let tar = (0..4000).fold(tar, |tar, n| {
+        tar.link(format!("{link}/l{n}"), format!("{link}/f{n}"))
+    });
+    let world = World::of_mib(256);
+    let layout = world.layout();
+    layout.index(&[layout.image(&[Layer::gzip(&tar.end())])]);
+    crate::world::quickly(|| world.ok(&["import", &layout.source()]));
+}
+
+#[test]
+fn symlinks_on_the_way_take_no_more_steps_than_a_path_may() {
+    let (tar, link) = deep();
+    let up = vec!["..".to_owned(); 500].join("/");
+    let tar = tar.long_link(format!("{link}/{up}")).symlink("up", "");
+    let tar = tar.symlink("again", "up/up");
+    refuses_last(
+        &[],
+        tar.file("again/x", ""),
+        "again/x",
+        "take over 1024 steps",
+    );
 }

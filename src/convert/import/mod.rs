@@ -118,7 +118,7 @@ pub fn import(
         let recipe = |layer: &DiffId| writer.recipe(layer);
         let merger = Merger::new(&recipe, Some(view), parsed);
         let mut merger = merger.looking_at(options.strictness.attention());
-        merger.most_directories = options.limits.entries;
+        merger.bound(&options.limits, watch);
         let images = gathered
             .images
             .iter()

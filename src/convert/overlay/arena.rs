@@ -63,6 +63,8 @@ pub(super) struct Arena<'a> {
     pub(super) leaves: Vec<Leaf>,
     subtrees: Vec<Subtree>,
     groups: HashMap<LinkGroup, LeafId>,
+    /// Inodes that a link was made to.
+    pub(super) linked: HashSet<LeafId>,
     /// Whether a way led through a symlink.
     pub(super) followed: bool,
     /// Where symlinks lead nowhere, since the layer at hand replaces them.
@@ -86,6 +88,7 @@ impl<'a> Arena<'a> {
             made: 0,
             most_made: u64::MAX,
             groups: HashMap::new(),
+            linked: HashSet::new(),
             followed: false,
             replaced: HashSet::new(),
             layer: 0,

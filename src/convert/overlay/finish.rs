@@ -18,12 +18,11 @@ pub(crate) struct Merged {
     pub(crate) nodes: BTreeMap<TreeId, Vec<u8>>,
 }
 
-/// The names of an inode that has several.
-#[derive(Default)]
+/// The names of an inode that may have several.
 struct Names {
     count: u32,
-    /// Its path where it comes first in tree order.
-    first: Vec<u8>,
+    /// What its group would be called: after its path where it comes first in tree order.
+    group: LinkGroup,
     dirs: Vec<DirId>,
 }
 
@@ -41,7 +40,7 @@ impl Overlay<'_> {
         let mut names: HashMap<LeafId, Names> = HashMap::new();
         self.count(ROOT, &mut Vec::new(), &mut names, 0)?;
         for (leaf, names) in names {
-            let group = (names.count > 1).then(|| LinkGroup::of_first_path(&names.first));
+            let group = (names.count > 1).then_some(names.group);
             if self.arena.leaves[leaf.0].group != group {
                 self.arena.leaves[leaf.0].group = group;
                 names.dirs.iter().for_each(|dir| self.arena.touch(*dir));
@@ -72,10 +71,12 @@ impl Overlay<'_> {
             match child {
                 Child::Dir(below) => self.count(below, path, names, depth + 1)?,
                 Child::Leaf(leaf) => {
-                    let names = names.entry(leaf).or_default();
-                    if names.count == 0 {
-                        names.first.clone_from(path);
-                    }
+                    // Not the path itself: a short name in a deep directory would take its length in memory.
+                    let names = names.entry(leaf).or_insert_with(|| Names {
+                        count: 0,
+                        group: LinkGroup::of_first_path(path),
+                        dirs: Vec::new(),
+                    });
                     names.count += 1;
                     names.dirs.push(dir);
                 }
@@ -85,7 +86,7 @@ impl Overlay<'_> {
         Ok(())
     }
 
-    /// Passes over unchanged directories that hold no linked name.
+    /// Passes over unchanged directories that hold no linked name, and inodes that nothing linked.
     fn worth_counting(&mut self, dir: DirId, name: &Name) -> Result<Option<Child>> {
         let Some(entry) = self.arena.dirs[dir.0].children.get(name) else {
             return Ok(None);
@@ -99,7 +100,11 @@ impl Overlay<'_> {
                     .is_some_and(|clean| self.arena.subtree(clean).totals.linked == 0);
                 Ok(if unlinked { None } else { Some(child) })
             }
-            Slot::Child(child) => Ok(Some(child)),
+            Slot::Child(child @ Child::Leaf(leaf)) => {
+                let may_be_shared =
+                    self.arena.leaves[leaf.0].group.is_some() || self.arena.linked.contains(&leaf);
+                Ok(may_be_shared.then_some(child))
+            }
         }
     }
 

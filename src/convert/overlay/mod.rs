@@ -20,6 +20,7 @@ use crate::path::{Name, Step, TreePath};
 use crate::recipe::ContentRef;
 use crate::tree::{Content, Kind, Leaf, Node};
 use crate::warning::{Warning, Warnings};
+use crate::watch::{Unwatched, Watch};
 
 /// Where the nodes of a lower tree come from.
 pub(crate) trait NodeSource {
@@ -30,6 +31,7 @@ pub(crate) trait NodeSource {
 /// A tree that takes layers.
 pub(crate) struct Overlay<'a> {
     arena: Arena<'a>,
+    watch: &'a dyn Watch,
     /// What AUFS kept for links of the layer at hand.
     plink: HashMap<TreePath, LeafId>,
 }
@@ -51,6 +53,9 @@ struct Marked {
     /// Directories that lose all that is in them.
     opaque: Vec<DirId>,
 }
+
+/// How many entries are taken between two looks at whether to go on.
+const CHECK_EVERY: usize = 256;
 
 /// Why an entry cannot be.
 pub(crate) type Why = String;
@@ -76,8 +81,14 @@ impl<'a> Overlay<'a> {
     pub(crate) fn new(source: &'a dyn NodeSource, lower: Option<TreeId>) -> Result<Self> {
         Ok(Self {
             arena: Arena::new(source, lower)?,
+            watch: &Unwatched,
             plink: HashMap::new(),
         })
+    }
+
+    /// Has `watch` asked, between entries, whether to go on.
+    pub(crate) fn watched(&mut self, watch: &'a dyn Watch) {
+        self.watch = watch;
     }
 
     /// Bounds how many directories one layer may make, those that no entry describes too: a path of a few hundred bytes
@@ -105,7 +116,10 @@ impl<'a> Overlay<'a> {
         self.plink.clear();
         self.white_out(layer)
             .map_err(|(entry, reason)| refuse(entry, reason))?;
-        for entry in layer.entries {
+        for (at, entry) in layer.entries.iter().enumerate() {
+            if at % CHECK_EVERY == 0 {
+                self.watch.check()?;
+            }
             let again = self
                 .add(entry, layer.contents)
                 .map_err(|reason| refuse(entry, reason))?;
@@ -245,6 +259,7 @@ impl<'a> Overlay<'a> {
             // Its other name changes too: it becomes one of several.
             self.arena.touch(dir);
         }
+        self.arena.linked.insert(leaf);
         self.put(place, Child::Leaf(leaf))
     }
 

@@ -10,6 +10,9 @@ use crate::tree::Kind;
 /// How many symlinks one path may lead through (Linux's own limit).
 const SYMLINKS_MAX: u32 = 40;
 
+/// How many steps the symlinks on one path may put before it, all together: paths are no longer either.
+const STEPS_MAX: usize = TreePath::MAX_DEPTH;
+
 /// What to do about a parent that is not there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Missing {
@@ -59,7 +62,7 @@ impl Arena<'_> {
         let mut symlinks = 0;
         let mut detour = Detour::default();
         loop {
-            let turn = detour.0.pop();
+            let turn = detour.left.pop();
             let linked = turn.is_some();
             let step = match &turn {
                 Some(turn) => turn
@@ -104,7 +107,7 @@ impl Arena<'_> {
                     Err(why) => return refuse_or_nothing(missing, &why),
                 }
             }
-            let up_follows = match detour.0.last() {
+            let up_follows = match detour.left.last() {
                 Some(turn) => turn.is_none(),
                 None => steps.clone().next() == Some(Step::Up),
             };
@@ -164,18 +167,24 @@ fn refuse_or_nothing(missing: Missing, why: &str) -> Result<Option<DirId>, Stop>
 /// The steps that symlinks put before what is left of a path, the next one last; `None` is a step up. They never make
 /// anything.
 #[derive(Default)]
-struct Detour(Vec<Option<Name>>);
+struct Detour {
+    left: Vec<Option<Name>>,
+    /// How many there were so far.
+    steps: usize,
+}
 
 impl Detour {
     fn prepend(&mut self, target: &[u8]) -> Result<(), Why> {
         let target = TreePath::parse(target).map_err(|e| format!("a symlink on the way: {e}"))?;
-        if self.0.len() + target.steps().count() > 2 * TreePath::MAX_DEPTH {
-            return Err("symlinks on the way make a path too deep".to_owned());
+        self.steps += target.steps().count();
+        if self.steps > STEPS_MAX {
+            return Err(format!("symlinks on the way take over {STEPS_MAX} steps"));
         }
-        self.0.extend(target.steps().rev().map(|step| match step {
-            Step::Up => None,
-            Step::Child(name) => Some(name.to_name()),
-        }));
+        self.left
+            .extend(target.steps().rev().map(|step| match step {
+                Step::Up => None,
+                Step::Child(name) => Some(name.to_name()),
+            }));
         Ok(())
     }
 }
