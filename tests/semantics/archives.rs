@@ -446,10 +446,7 @@ fn the_blocks_after_an_archive_are_not_read() {
 
 #[test]
 fn links_that_lead_on_for_too_long_are_refused_at_once() {
-    let (down, up) = (
-        vec!["n".repeat(200); 12].join("/"),
-        vec![".."; 12].join("/"),
-    );
+    let (down, up) = (vec!["n".repeat(200); 12].join("/"), [".."; 12].join("/"));
     let [mut rest, _] = both();
     let (name, _) = rest.remove(1);
     let tar = (0..39).fold(tar(&rest), |tar, n| {
@@ -462,6 +459,6 @@ fn links_that_lead_on_for_too_long_are_refused_at_once() {
             tar.symlink(&name, "/l0").end(),
             4,
             &["lead on for too long"],
-        )
+        );
     });
 }

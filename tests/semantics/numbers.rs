@@ -178,7 +178,7 @@ fn a_numeric_field_that_is_no_number_is_refused() {
     let why = r"size: '\x0000000001000' begins with a NUL";
     refuses_last(&[], size(b"\x0000000001000"), "x", why);
     let why = r"size: ' \x00001000\x00\x00\x00\x00' begins with a NUL";
-    refuses_last(&[], size(b" \0001000\0\0\0\0"), "x", why);
+    refuses_last(&[], size(b" \x00001000\0\0\0\0"), "x", why);
     // For libarchive a number ends at a newline, for GNU tar that is a blank.
     for blank in ["\n", "\r", "\t", "\x0b", "\x0c"] {
         let field: [u8; 12] = format!("{blank}0000001000\0")
