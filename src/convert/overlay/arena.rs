@@ -63,6 +63,10 @@ pub(super) struct Arena<'a> {
     pub(super) leaves: Vec<Leaf>,
     subtrees: Vec<Subtree>,
     groups: HashMap<LinkGroup, LeafId>,
+    /// Numbers of inodes and directories that are in no tree any more.
+    free_leaves: Vec<LeafId>,
+    free_dirs: Vec<DirId>,
+    free_subtrees: Vec<SubtreeId>,
     /// Inodes that a link was made to.
     pub(super) linked: HashSet<LeafId>,
     /// Whether a way led through a symlink.
@@ -89,6 +93,9 @@ impl<'a> Arena<'a> {
             most_made: u64::MAX,
             groups: HashMap::new(),
             linked: HashSet::new(),
+            free_leaves: Vec::new(),
+            free_dirs: Vec::new(),
+            free_subtrees: Vec::new(),
             followed: false,
             replaced: HashSet::new(),
             layer: 0,
@@ -152,6 +159,10 @@ impl<'a> Arena<'a> {
     }
 
     pub(super) fn new_subtree(&mut self, subtree: Subtree) -> SubtreeId {
+        if let Some(id) = self.free_subtrees.pop() {
+            self.subtrees[id.0] = subtree;
+            return id;
+        }
         self.subtrees.push(subtree);
         SubtreeId(self.subtrees.len() - 1)
     }
@@ -161,8 +172,36 @@ impl<'a> Arena<'a> {
     }
 
     pub(super) fn new_leaf(&mut self, leaf: Leaf) -> LeafId {
+        if let Some(id) = self.free_leaves.pop() {
+            self.leaves[id.0] = leaf;
+            return id;
+        }
         self.leaves.push(leaf);
         LeafId(self.leaves.len() - 1)
+    }
+
+    /// Gives back what a name led to: layer over layer that replaces the same files needs the memory of one of them.
+    fn release(&mut self, slot: Slot) {
+        let mut gone = vec![slot];
+        while let Some(slot) = gone.pop() {
+            match slot {
+                Slot::Unread(subtree) => self.free_subtrees.push(subtree),
+                Slot::Child(Child::Dir(dir)) => {
+                    self.free_subtrees.extend(self.dirs[dir.0].clean.take());
+                    let children = std::mem::take(&mut self.dirs[dir.0].children);
+                    gone.extend(children.into_values().map(|entry| entry.slot));
+                    self.free_dirs.push(dir);
+                }
+                Slot::Child(Child::Leaf(leaf)) => {
+                    // Others may lead there too.
+                    let is_shared =
+                        self.leaves[leaf.0].group.is_some() || self.linked.contains(&leaf);
+                    if !is_shared {
+                        self.free_leaves.push(leaf);
+                    }
+                }
+            }
+        }
     }
 
     /// Makes a directory that is to go into `parent`. Symlinked parents can make a tree deeper than any one path.
@@ -185,14 +224,19 @@ impl<'a> Arena<'a> {
     }
 
     fn push_dir(&mut self, parent: DirId, meta: Meta, depth: usize) -> DirId {
-        self.dirs.push(Dir {
+        let dir = Dir {
             parent,
             depth,
             meta,
             children: BTreeMap::new(),
             clean: None,
             described: 0,
-        });
+        };
+        if let Some(id) = self.free_dirs.pop() {
+            self.dirs[id.0] = dir;
+            return id;
+        }
+        self.dirs.push(dir);
         DirId(self.dirs.len() - 1)
     }
 
@@ -232,19 +276,26 @@ impl<'a> Arena<'a> {
             slot: Slot::Child(child),
             layer: self.layer,
         };
-        let before = self.dirs[dir.0].children.insert(name, entry);
-        before.is_some_and(|before| before.layer == self.layer)
+        let Some(before) = self.dirs[dir.0].children.insert(name, entry) else {
+            return false;
+        };
+        self.release(before.slot);
+        before.layer == self.layer
     }
 
     pub(super) fn remove(&mut self, dir: DirId, name: &Name) {
-        if self.dirs[dir.0].children.remove(name).is_some() {
+        if let Some(before) = self.dirs[dir.0].children.remove(name) {
             self.touch(dir);
+            self.release(before.slot);
         }
     }
 
     pub(super) fn clear(&mut self, dir: DirId) {
         self.touch(dir);
-        self.dirs[dir.0].children.clear();
+        let children = std::mem::take(&mut self.dirs[dir.0].children);
+        children
+            .into_values()
+            .for_each(|entry| self.release(entry.slot));
     }
 
     /// Sets a directory's metadata; returns whether the layer at hand had done so already.
@@ -264,9 +315,10 @@ impl<'a> Arena<'a> {
         loop {
             let dir = &mut self.dirs[at.0];
             // What is touched already has touched all above it.
-            if dir.clean.take().is_none() {
+            let Some(subtree) = dir.clean.take() else {
                 return;
-            }
+            };
+            self.free_subtrees.push(subtree);
             if at == ROOT {
                 return;
             }

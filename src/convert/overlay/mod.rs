@@ -222,7 +222,10 @@ impl<'a> Overlay<'a> {
             Action::Dir(_) | Action::Whiteout | Action::Opaque => return Ok(false),
             // The name in the tree may have come first, so that AUFS's is the link.
             Action::Link(target) => match self.target(target) {
-                Ok((_, id)) => id,
+                Ok((_, id)) => {
+                    self.arena.linked.insert(id);
+                    id
+                }
                 Err(Stop::Entry(_)) => return Ok(false),
                 Err(e) => return Err(e),
             },

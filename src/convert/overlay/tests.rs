@@ -296,6 +296,23 @@ fn links_into_what_aufs_kept_are_resolved() {
 }
 
 #[test]
+fn layers_that_replace_the_same_files_take_the_memory_of_one() {
+    let memory = Memory::default();
+    let mut overlay = Overlay::new(&memory, None).unwrap();
+    let mut taken = Vec::new();
+    for _ in 0..5 {
+        let layer = LayerEntries {
+            name: "l",
+            entries: &[file("a/b/x"), file("a/y"), opaque("a"), file("a/c/d/z")],
+            contents: &[],
+        };
+        overlay.apply(&layer, &mut Warnings::default()).unwrap();
+        taken.push((overlay.arena.leaves.len(), overlay.arena.dirs.len()));
+    }
+    assert_eq!(taken, [taken[0]; 5]);
+}
+
+#[test]
 fn a_layer_makes_no_more_directories_than_it_may() {
     let memory = Memory::default();
     let mut overlay = Overlay::new(&memory, None).unwrap();
