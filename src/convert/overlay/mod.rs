@@ -254,6 +254,8 @@ impl<'a> Overlay<'a> {
 
     fn add_link(&mut self, path: &TreePath, target: &TreePath) -> Result<bool, Stop> {
         let (from, leaf) = self.target(target)?;
+        // Before its other name is given up: the way to the new one may replace that by a directory.
+        self.arena.linked.insert(leaf);
         let place = self.place(path)?;
         if from.as_ref() == Some(&place) {
             return stop("a link to itself");
@@ -262,7 +264,6 @@ impl<'a> Overlay<'a> {
             // Its other name changes too: it becomes one of several.
             self.arena.touch(dir);
         }
-        self.arena.linked.insert(leaf);
         self.put(place, Child::Leaf(leaf))
     }
 

@@ -313,6 +313,13 @@ fn layers_that_replace_the_same_files_take_the_memory_of_one() {
 }
 
 #[test]
+fn a_link_below_what_it_links_to_keeps_the_inode_that_its_way_replaces() {
+    let upper = [link("x/y", "x"), symlink("s", "t"), symlink("u", "v")];
+    let merged = merge(&[&[file("x")], &upper]).unwrap();
+    assert_eq!(merged, ["s@t", "u@v", "x/", "x/y"]);
+}
+
+#[test]
 fn a_layer_makes_no_more_directories_than_it_may() {
     let memory = Memory::default();
     let mut overlay = Overlay::new(&memory, None).unwrap();
