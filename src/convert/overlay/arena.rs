@@ -153,6 +153,8 @@ impl<'a> Arena<'a> {
             None => {
                 let id = self.new_leaf(leaf);
                 self.groups.insert(group, id);
+                // Its number is remembered here: it is never given to another.
+                self.linked.insert(id);
                 id
             }
         }
