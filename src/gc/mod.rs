@@ -18,4 +18,6 @@ pub use plan::{Plan, plan};
 pub use report::{Report, Size, Tally};
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;
