@@ -5,9 +5,9 @@
 //! is written, with few actors and files; that the code follows the protocol is for its own tests.
 //!
 //! ```text
-//! state.rs       what there is          actors.rs     who reads, adds, names     scenarios.rs   who meets whom
-//! world.rs       invariants             collector.rs  who deletes                omissions.rs   rules to leave out
-//! explore.rs     every interleaving, the shortest first
+//! state.rs     what there is      actors.rs      who reads and tags     scenarios.rs   who meets whom
+//! world.rs     invariants         writer.rs      who adds and names     omissions.rs   rules to leave out
+//! explore.rs   interleavings      collector.rs   who deletes            tests.rs       with and without rules
 //! ```
 
 mod actors;
@@ -17,5 +17,6 @@ mod omissions;
 mod scenarios;
 mod state;
 mod world;
+mod writer;
 
 mod tests;
