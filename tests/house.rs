@@ -54,7 +54,8 @@ fn all() -> Vec<(String, String)> {
 /// Tells whether a file is only there for tests.
 fn is_for_tests(file: &str) -> bool {
     file.starts_with("fuzzing/")
-        || ["tests.rs", "fixture.rs", "sample.rs", "golden.rs"]
+        || file.starts_with("store/crash/")
+        || ["tests.rs", "fixture.rs", "sample.rs", "golden.rs", "recorder.rs"]
             .iter()
             .any(|name| file.ends_with(name))
 }

@@ -4,6 +4,7 @@
 //! redb admits one process, so the file is opened for one short transaction at a time, behind a lock of ours.
 
 use std::fmt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use redb::{
@@ -94,7 +95,7 @@ impl Catalog {
             return Ok(());
         }
         durable::remove(staged)?;
-        let database = self.say(new_database(durable::create_new(staged)?))?;
+        let database = self.say(new_database(durable::create_new(staged)?, staged))?;
         self.write(&database, |change| {
             change.make_tables()?;
             fill(change)
@@ -120,7 +121,7 @@ impl Catalog {
     /// A catalog whose last writer died is repaired by opening it to write.
     fn repair_and_view<T>(&self, read: impl FnOnce(&View) -> Result<T>) -> Result<T> {
         let _lock = Lock::take(&self.lock, Mode::Exclusive, Wait::Forever)?;
-        drop(self.say(builder().open(&self.path))?);
+        drop(self.say(open_to_write(&self.path))?);
         let database: ReadOnlyDatabase = self.say(builder().open_read_only(&self.path))?;
         self.read(&database, read)
     }
@@ -140,7 +141,7 @@ impl Catalog {
     /// Writes in one transaction, which is durable when this returns.
     pub(crate) fn change<T>(&self, write: impl FnOnce(&Change<'_>) -> Result<T>) -> Result<T> {
         let _lock = Lock::take(&self.lock, Mode::Exclusive, Wait::Forever)?;
-        let database = self.say(builder().open(&self.path))?;
+        let database = self.say(open_to_write(&self.path))?;
         self.write(&database, write)
     }
 
@@ -163,8 +164,26 @@ impl Catalog {
     }
 }
 
-fn new_database(file: std::fs::File) -> Result<Database, DatabaseError> {
+#[cfg(not(test))]
+fn new_database(file: File, _path: &Path) -> std::result::Result<Database, DatabaseError> {
     builder().create_with_backend(FileBackend::new(file)?)
+}
+
+/// In tests of crashes, what redb writes is recorded.
+#[cfg(test)]
+fn new_database(file: File, path: &Path) -> std::result::Result<Database, DatabaseError> {
+    let backend = FileBackend::new(file)?;
+    builder().create_with_backend(super::crash::backend::Recording::new(backend, path))
+}
+
+/// Opens the database that is there to write.
+fn open_to_write(path: &Path) -> std::result::Result<Database, DatabaseError> {
+    #[cfg(test)]
+    if durable::recorder::is_watched(path) {
+        let file = File::options().read(true).write(true).open(path)?;
+        return new_database(file, path);
+    }
+    builder().open(path)
 }
 
 fn builder() -> redb::Builder {

@@ -3,6 +3,8 @@
 //! Reading takes nothing but the store; adding takes a [`Writer`]; deleting takes a [`Collector`].
 
 pub mod catalog;
+#[cfg(test)]
+pub(crate) mod crash;
 pub(crate) mod durable;
 pub mod find;
 pub mod inodes;

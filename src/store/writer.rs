@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
@@ -73,19 +73,10 @@ pub(super) fn sweep_leftovers(store: &Store) -> Result<bool> {
         }
         if let Some(_dead) = Lock::try_take(&path.join(LOCK))? {
             found = true;
-            remove_folder(&path)?;
+            durable::remove_folder(&path)?;
         }
     }
     Ok(found)
-}
-
-fn remove_folder(path: &std::path::Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => {
-            Err(e).context("remove the folder", quoted(path))
-        }
-        _ => Ok(()),
-    }
 }
 
 impl<'s> Writer<'s> {
@@ -97,12 +88,7 @@ impl<'s> Writer<'s> {
             Wait::Forever,
         )?;
         let distrust = sweep_leftovers(store)?;
-        let folder = tempfile::Builder::new()
-            .prefix("session-")
-            .tempdir_in(store.path("tmp"));
-        let folder = folder
-            .context("make a folder in", quoted(&store.path("tmp")))?
-            .keep();
+        let folder = durable::create_own_folder(&store.path("tmp"), "session-")?;
         let session = Lock::take(&folder.join(LOCK), locks::Mode::Exclusive, Wait::Forever)?;
         drop(starting);
         let staged = Mutex::default();
@@ -313,7 +299,7 @@ fn place(from: &std::path::Path, to: &std::path::Path) -> Result<()> {
 impl Drop for Writer<'_> {
     fn drop(&mut self) {
         // What cannot be removed now is removed by the next writer: it can tell that this session is over.
-        remove_folder(&self.folder).ok();
+        durable::remove_folder(&self.folder).ok();
     }
 }
 
