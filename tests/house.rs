@@ -55,9 +55,15 @@ fn all() -> Vec<(String, String)> {
 fn is_for_tests(file: &str) -> bool {
     file.starts_with("fuzzing/")
         || file.starts_with("store/crash/")
-        || ["tests.rs", "fixture.rs", "sample.rs", "golden.rs", "recorder.rs"]
-            .iter()
-            .any(|name| file.ends_with(name))
+        || [
+            "tests.rs",
+            "fixture.rs",
+            "sample.rs",
+            "golden.rs",
+            "recorder.rs",
+        ]
+        .iter()
+        .any(|name| file.ends_with(name))
 }
 
 /// Tells whether a line of code names the crate, as `krate::` or in a `use`.

@@ -88,7 +88,7 @@ impl Snapshot {
         Self { bytes, meta }
     }
 
-    fn of(path: &Path) -> io::Result<Self> {
+    pub(crate) fn of(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         let stat = file.metadata()?;
         let meta = Meta {
@@ -170,13 +170,16 @@ impl Log {
             is_written: false,
         });
         let ino = fs::symlink_metadata(self.root.join(below)).map_or(0, |stat| stat.ino());
-        self.now
-            .insert(below.to_owned(), (Node::File(file), ino));
+        self.now.insert(below.to_owned(), (Node::File(file), ino));
         self.ops.push(Op::Create(file, below.to_owned()));
         self.look(file, below);
         // Of a file that is empty yet, only its metadata is new.
         let known = &mut self.files[file];
-        if known.later.last().is_some_and(|(_, seen)| seen.bytes.is_empty()) {
+        if known
+            .later
+            .last()
+            .is_some_and(|(_, seen)| seen.bytes.is_empty())
+        {
             known.base = known.later.remove(0).1;
         }
     }

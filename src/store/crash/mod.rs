@@ -2,4 +2,9 @@
 //! are made, and in each the store is opened again and has to keep what it promised. See `docs/gc.md`.
 
 pub(crate) mod backend;
+mod check;
 pub(crate) mod log;
+mod scenario;
+mod sources;
+mod states;
+mod tests;

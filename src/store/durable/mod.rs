@@ -12,7 +12,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Context, Result, quoted};
+use crate::error::{Cause, Context, Error, Result, quoted};
 
 /// The seam between a store and its disk: every operation that a power cut can undo.
 trait Disk {
@@ -97,6 +97,22 @@ fn make_folders(path: &Path) -> io::Result<()> {
         }
         (other, _) => other,
     }
+}
+
+/// Creates a folder as [`create_folder`] does, and makes its name durable, and those of the folders made above it.
+pub(crate) fn create_root(path: &Path) -> Result<()> {
+    let missing = path
+        .ancestors()
+        .take_while(|p| !p.as_os_str().is_empty() && !p.exists());
+    let missing: Vec<&Path> = missing.collect();
+    create_folder(path)?;
+    if missing.is_empty() {
+        // Whoever made it may have died before its name was durable. Where we may not look, it was not us.
+        let synced = sync_parent(path);
+        let refused = |e: &Error| matches!(e.cause(), Cause::Io(e) if e.kind() == io::ErrorKind::PermissionDenied);
+        return synced.or_else(|e| if refused(&e) { Ok(()) } else { Err(e) });
+    }
+    missing.into_iter().try_for_each(sync_parent)
 }
 
 /// Creates a folder in `parent` whose name begins with `prefix` and is nobody else's.

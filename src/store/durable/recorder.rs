@@ -22,6 +22,8 @@ pub(crate) enum Omit {
     SyncFolder,
     /// Syncs of folders whose path below the store begins so.
     SyncFolderBelow(&'static str),
+    /// Nothing, but syncs of such folders come late: when the names are about to be written.
+    LateSyncBelow(&'static str),
     /// Syncs of single files.
     SyncFile,
     /// The catalog's own syncs.
@@ -34,6 +36,7 @@ pub(crate) struct Recorder {
     root: PathBuf,
     omit: Omit,
     log: Mutex<Log>,
+    late: Mutex<Vec<PathBuf>>,
 }
 
 /// Watches until it is dropped.
@@ -46,6 +49,7 @@ impl Recorder {
             root: root.to_owned(),
             omit,
             log: Mutex::new(Log::begin(root)),
+            late: Mutex::default(),
         });
         WATCHED.lock().unwrap().push(Arc::clone(&recorder));
         Watching(recorder)
@@ -157,7 +161,15 @@ impl Watched {
 impl Disk for Watched {
     fn create(&self, path: &Path, access: Access) -> io::Result<File> {
         let act = || Host.create(path, access);
-        self.record(|_| {}, act, |log, _| log.create(path))
+        let late = |log: &mut Log| {
+            if path.ends_with("tmp/index.json")
+                && let Some(recorder) = &self.0
+            {
+                let late = std::mem::take(&mut *recorder.late.lock().unwrap());
+                late.iter().for_each(|folder| log.sync_folder(folder));
+            }
+        };
+        self.record(late, act, |log, _| log.create(path))
     }
 
     fn make_folder(&self, path: &Path) -> io::Result<()> {
@@ -172,20 +184,12 @@ impl Disk for Watched {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let act = || Host.rename(from, to);
-        self.record(
-            |log| log.look_at(from),
-            act,
-            |log, ()| log.rename(from, to),
-        )
+        self.record(|log| log.look_at(from), act, |log, ()| log.rename(from, to))
     }
 
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
         let act = || Host.rename_new(from, to);
-        self.record(
-            |log| log.look_at(from),
-            act,
-            |log, ()| log.rename(from, to),
-        )
+        self.record(|log| log.look_at(from), act, |log, ()| log.rename(from, to))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
@@ -225,15 +229,16 @@ impl Disk for Watched {
 
     fn sync_folder(&self, path: &Path) -> io::Result<()> {
         let act = || Host.sync_folder(path);
-        let omit = match self.omit() {
-            Omit::SyncFolder => true,
-            Omit::SyncFolderBelow(part) => path.components().any(|c| c.as_os_str() == part),
-            _ => false,
-        };
-        let note = |log: &mut Log, (): &()| {
-            if !omit {
-                log.sync_folder(path);
+        let below = |part: &str| path.components().any(|c| c.as_os_str() == part);
+        let note = |log: &mut Log, (): &()| match self.omit() {
+            Omit::SyncFolder => {}
+            Omit::SyncFolderBelow(part) if below(part) => {}
+            Omit::LateSyncBelow(part) if below(part) => {
+                let late = self.0.as_ref().map(|recorder| &recorder.late);
+                late.into_iter()
+                    .for_each(|late| late.lock().unwrap().push(path.to_owned()));
             }
+            _ => log.sync_folder(path),
         };
         self.record(|_| {}, act, note)
     }
