@@ -61,10 +61,6 @@ impl<T, E: std::fmt::Display> During<T> for Result<T, E> {
     }
 }
 
-fn hold(holds: bool, what: impl FnOnce() -> String) -> Checked<()> {
-    if holds { Ok(()) } else { Err(what()) }
-}
-
 /// Checks the states that a power cut may leave of what was recorded.
 pub(super) fn run(world: &World, recorded: &Recorded, bounds: Bounds) -> Outcome {
     let mut outcome = Outcome {
@@ -214,10 +210,10 @@ impl Case<'_> {
         drop(store.write().during("starting a writer")?);
         let spoiled = self.finished == 0 && self.recorded.damaged.is_some();
         if spoiled {
-            self.check_sound(&store, self.recorded.damaged.as_deref())?;
+            check_sound(&store, self.recorded.damaged.as_deref())?;
             return self.go_on();
         }
-        self.check_sound(&store, None)?;
+        check_sound(&store, None)?;
         self.check_images(&store, &names)?;
         let names = self.repeat(&store, names)?;
         self.check_collection(&store, &names)
@@ -238,7 +234,7 @@ impl Case<'_> {
             .perform(&self.root, step)
             .during("mending again")?;
         let store = Store::open(&self.root, Wait::Never).during("opening")?;
-        self.check_sound(&store, None)?;
+        check_sound(&store, None)?;
         self.check_images(&store, &after.names)?;
         self.check_collection(&store, &after.names)
     }
@@ -269,22 +265,6 @@ impl Case<'_> {
             .ok_or_else(|| format!("the names are {found:?}"))
     }
 
-    /// Does what `fsck` does; only `damaged` may be wrong.
-    fn check_sound(&self, store: &Store, damaged: Option<&Path>) -> Checked<()> {
-        let reader = store.read().during("reading")?;
-        let mut found = verify(&reader, &Unwatched, NonZeroUsize::MIN).during("verifying")?;
-        if damaged.is_none() && found.is_sound() {
-            check_trees(store, &mut found)?;
-        }
-        let known = |object: &str| damaged.is_some_and(|damaged| damaged == Path::new(object));
-        let bad: Vec<_> = found
-            .findings
-            .iter()
-            .filter(|f| !known(&f.object))
-            .collect();
-        hold(bad.is_empty(), || format!("damage: {bad:?}"))
-    }
-
     /// Every name gives back its image, byte for byte.
     fn check_images(&self, store: &Store, names: &Names) -> Checked<()> {
         let reader = store.read().during("reading")?;
@@ -309,13 +289,15 @@ impl Case<'_> {
                 let path = entry.unwrap().path();
                 let name = path.file_name().unwrap().to_str().unwrap().to_owned();
                 let right = Digest::sha256(&fs::read(&path).unwrap()).hex() == name;
-                hold(right, || format!("the export has wrong bytes in {name}"))?;
+                if !right {
+                    return Err(format!("the export has wrong bytes in {name}"));
+                }
                 blobs.insert(name);
             }
             fs::remove_dir_all(&self.out).unwrap();
-            hold(blobs == self.world.sources[*source].blobs, || {
-                format!("the export of {name} has other blobs")
-            })?;
+            if blobs != self.world.sources[*source].blobs {
+                return Err(format!("the export of {name} has other blobs"));
+            }
         }
         Ok(())
     }
@@ -328,7 +310,7 @@ impl Case<'_> {
         self.world
             .perform(&self.root, step)
             .during("running the command again")?;
-        self.check_sound(store, None)?;
+        check_sound(store, None)?;
         self.check_images(store, &after.names)?;
         Ok(after.names.clone())
     }
@@ -337,16 +319,35 @@ impl Case<'_> {
     fn check_collection(&self, store: &Store, names: &Names) -> Checked<()> {
         collect(store).during("collecting")?;
         let (found, wanted) = (files(&self.root), self.world.files(names));
-        let difference = || found.symmetric_difference(wanted).collect::<Vec<_>>();
-        hold(found == *wanted, || {
-            format!("after the collection: {:?}", difference())
-        })?;
+        let difference: Vec<_> = found.symmetric_difference(wanted).collect();
+        if !difference.is_empty() {
+            return Err(format!("the collection left or took {difference:?}"));
+        }
         let again = collect(store).during("collecting again")?;
-        hold(again.is_clean() && again.strays.is_empty(), || {
-            format!("a second collection found {again:?}")
-        })?;
-        self.check_sound(store, None)?;
+        if !again.is_clean() || !again.strays.is_empty() {
+            return Err(format!("a second collection found {again:?}"));
+        }
+        check_sound(store, None)?;
         self.check_images(store, names)
+    }
+}
+
+/// Does what `fsck` does; only `damaged` may be wrong.
+fn check_sound(store: &Store, damaged: Option<&Path>) -> Checked<()> {
+    let reader = store.read().during("reading")?;
+    let mut found = verify(&reader, &Unwatched, NonZeroUsize::MIN).during("verifying")?;
+    if damaged.is_none() && found.is_sound() {
+        check_trees(store, &mut found)?;
+    }
+    let known = |object: &str| damaged.is_some_and(|damaged| damaged == Path::new(object));
+    let bad: Vec<_> = found
+        .findings
+        .iter()
+        .filter(|f| !known(&f.object))
+        .collect();
+    match bad.as_slice() {
+        [] => Ok(()),
+        bad => Err(format!("damage: {bad:?}")),
     }
 }
 

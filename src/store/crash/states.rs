@@ -423,19 +423,17 @@ impl Disk {
             Bytes::Bare(at) => with(self.snapshot(file, at).bytes.to_vec(), base),
             Bytes::Written { synced, upto, some } => {
                 let mut held = base.bytes.to_vec();
-                let mut dice = some.filter(|seed| *seed != 0).map(Dice);
-                let writes: Vec<usize> = self.writes[file]
-                    .iter()
-                    .copied()
-                    .filter(|op| *op < upto)
-                    .collect();
+                let writes = self.writes[file].iter().take_while(|op| **op < upto);
+                let writes: Vec<usize> = writes.copied().collect();
+                let mut dice = Dice(some.unwrap_or_default());
                 for op in &writes {
-                    let open = *op >= synced;
-                    let torn = some.is_some() && open && Some(op) == writes.last();
-                    let lost = open && !torn && dice.as_mut().is_some_and(|d| d.below(2) == 0);
-                    if !lost {
-                        put(&mut held, &self.log.ops[*op], torn);
-                    }
+                    let is_last = Some(op) == writes.last();
+                    let part = match some {
+                        Some(0) if is_last => Part::Half,
+                        Some(1..) if *op >= synced => Part::any(&mut dice),
+                        _ => Part::Whole,
+                    };
+                    part.put(&mut held, &self.log.ops[*op]);
                 }
                 with(held, base)
             }
@@ -443,21 +441,48 @@ impl Disk {
     }
 }
 
-/// Does one of the catalog's writes, of a torn one the first half of its sectors.
-fn put(held: &mut Vec<u8>, op: &Op, torn: bool) {
-    match op {
-        Op::Write(_, offset, bytes) => {
-            let len = match torn {
-                true => bytes.len() / 2 / 512 * 512,
-                false => bytes.len(),
-            };
-            let at = usize::try_from(*offset).unwrap();
-            if held.len() < at + len {
-                held.resize(at + len, 0);
-            }
-            held[at..at + len].copy_from_slice(&bytes[..len]);
+/// How much of one of the catalog's writes there is.
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    Whole,
+    Half,
+    /// Each sector by itself.
+    Sectors(u64),
+    Nothing,
+}
+
+impl Part {
+    fn any(dice: &mut Dice) -> Self {
+        match dice.below(5) {
+            0 | 1 => Self::Whole,
+            2 | 3 => Self::Nothing,
+            _ => Self::Sectors(dice.next()),
         }
-        Op::SetLen(_, len) => held.resize(usize::try_from(*len).unwrap(), 0),
-        other => panic!("no write: {other:?}"),
+    }
+
+    fn put(self, held: &mut Vec<u8>, op: &Op) {
+        match (op, self) {
+            (_, Self::Nothing) => {}
+            (Op::Write(_, offset, bytes), part) => {
+                let mut at = usize::try_from(*offset).unwrap();
+                let sectors = bytes.chunks(512);
+                let half = sectors.len() / 2;
+                for (number, sector) in sectors.enumerate() {
+                    let there = match part {
+                        Self::Half => number < half,
+                        Self::Sectors(seed) => Dice(seed ^ number as u64).below(2) == 0,
+                        _ => true,
+                    };
+                    let end = at + sector.len();
+                    if there {
+                        held.resize(held.len().max(end), 0);
+                        held[at..end].copy_from_slice(sector);
+                    }
+                    at = end;
+                }
+            }
+            (Op::SetLen(_, len), _) => held.resize(usize::try_from(*len).unwrap(), 0),
+            (other, _) => panic!("no write: {other:?}"),
+        }
     }
 }
