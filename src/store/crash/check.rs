@@ -16,6 +16,7 @@ use crate::convert::export::{Export, Options, export};
 use crate::convert::rebuild::{rebuild_if_lost, root_from_recipes};
 use crate::digest::Digest;
 use crate::reference::{Pick, Place};
+use crate::store::durable::recorder::Omit;
 use crate::store::locks::Wait;
 use crate::store::reach::Reach;
 use crate::store::verify::{Findings, verify};
@@ -91,6 +92,58 @@ pub(super) fn run(world: &World, recorded: &Recorded, bounds: Bounds) -> Outcome
         }
     });
     shared.into_inner().unwrap()
+}
+
+/// Cuts the power, has the store recover and the command run again, and cuts the power while it does.
+pub(super) fn run_twice(world: &World, recorded: &Recorded, bounds: (Bounds, Bounds)) -> Outcome {
+    let mut whole = Outcome::default();
+    for recipe in choose(recorded, bounds.0, &mut Outcome::default()) {
+        let again = record_recovery(world, recorded, recipe);
+        let Outcome {
+            operations,
+            states,
+            classes,
+            checked,
+            violations,
+        } = run(world, &again, bounds.1);
+        whole.operations += operations;
+        whole.states += states;
+        whole.classes += classes;
+        whole.checked += checked;
+        let first = |what: &String| format!("{what}  after a first one: {recipe:?}\n");
+        whole.violations.extend(violations.iter().map(first));
+        if whole.violations.len() >= bounds.1.enough {
+            break;
+        }
+    }
+    whole
+}
+
+/// Records what recovers from a state: the command that was running, where it did not happen.
+fn record_recovery(world: &World, recorded: &Recorded, recipe: Recipe) -> Recorded {
+    let state = recorded.disk.state(recipe);
+    let bench = scratch();
+    lay_out(recorded, &state, bench.path());
+    let before = &recorded.expected[state.finished];
+    let root = bench.path().join("store");
+    let Ok(store) = Store::open(&root, Wait::Never) else {
+        let steps = &recorded.steps[..1];
+        return world.record_on(bench.path(), before.clone(), steps, Omit::Nothing);
+    };
+    let case = Case {
+        world,
+        recorded,
+        finished: state.finished,
+        root,
+        out: bench.path().join("out"),
+    };
+    let names = case.check_names(&store).unwrap();
+    let steps = match case.running() {
+        Some((step, _)) if names == before.names => vec![step],
+        _ => vec![Step::Open],
+    };
+    let now = Expected { made: true, names };
+    world.record_on(bench.path(), now, &steps, Omit::Nothing)
 }
 
 /// Chooses states: of each class one, then others, as many as there may be.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use super::log::Snapshot;
@@ -14,6 +15,7 @@ use crate::error::Result;
 use crate::gc;
 use crate::limits::Limits;
 use crate::reference::{ImageName, Pick, Place};
+use crate::rootfs;
 use crate::store::Store;
 use crate::store::durable::recorder::{Omit, Recorder};
 use crate::store::locks::Wait;
@@ -29,6 +31,8 @@ pub(super) enum Step {
     /// Gives what has the first name the second one too.
     Tag(&'static str, &'static str),
     Untag(&'static str),
+    /// Checks an image out, by links, and throws that away.
+    Checkout(&'static str),
     Gc,
     /// Opens the store and does nothing: what is lost of the catalog is made again.
     Open,
@@ -105,7 +109,7 @@ impl World {
     pub(super) fn perform(&self, root: &Path, step: Step) -> Result<()> {
         let store = match step {
             Step::Init | Step::Import(..) => Store::create(root, Wait::Never)?,
-            Step::Tag(..) | Step::Untag(_) | Step::Gc | Step::Open => {
+            Step::Tag(..) | Step::Untag(_) | Step::Checkout(_) | Step::Gc | Step::Open => {
                 Store::open(root, Wait::Never)?
             }
         };
@@ -118,6 +122,7 @@ impl World {
                 assert!(names.remove(&parse(name)));
                 Ok(())
             }),
+            Step::Checkout(name) => check_out(&store, name),
             Step::Gc => collect(&store).map(|_| ()),
         }
     }
@@ -140,7 +145,7 @@ impl World {
         &self,
         before: &[Step],
         steps: &[Step],
-        spoil: Spoil,
+        spoil: Spoil<'_>,
         omit: Omit,
     ) -> Recorded {
         let disk = scratch();
@@ -151,7 +156,23 @@ impl World {
             now = now.after(*step);
         }
         let damaged = spoil(&root);
-        let watching = Recorder::watch(disk.path(), omit);
+        let recorded = self.record_on(disk.path(), now, steps, omit);
+        Recorded {
+            damaged,
+            ..recorded
+        }
+    }
+
+    /// Records `steps` on a disk that has what is expected of it.
+    pub(super) fn record_on(
+        &self,
+        disk: &Path,
+        mut now: Expected,
+        steps: &[Step],
+        omit: Omit,
+    ) -> Recorded {
+        let root = disk.join("store");
+        let watching = Recorder::watch(disk, omit);
         let mut expected = vec![now.clone()];
         for step in steps {
             self.perform(&root, *step).unwrap();
@@ -160,11 +181,11 @@ impl World {
             expected.push(now.clone());
         }
         let states = Disk::new(watching.end());
-        compare(&states, disk.path());
+        compare(&states, disk);
         Recorded {
             steps: steps.to_vec(),
             expected,
-            damaged,
+            damaged: None,
             disk: states,
         }
     }
@@ -201,7 +222,7 @@ impl Expected {
         let mut next = self.clone();
         next.made = true;
         match step {
-            Step::Init | Step::Gc | Step::Open => {}
+            Step::Init | Step::Checkout(_) | Step::Gc | Step::Open => {}
             Step::Import(source, name) => {
                 next.names.insert(name, source);
             }
@@ -228,6 +249,20 @@ fn tag(store: &Store, old: &str, new: &str) -> Result<()> {
         names.set(&parse(new), found);
         Ok(())
     })
+}
+
+/// The target is on the disk of the store, but not watched.
+fn check_out(store: &Store, name: &str) -> Result<()> {
+    let beside = scratch();
+    let writer = store.write()?;
+    let image = store.image(&store.find_image(name, None)?)?;
+    let target = beside.path().join("root");
+    let options = rootfs::Options {
+        jobs: Some(NonZeroUsize::MIN),
+        ..rootfs::Options::default()
+    };
+    rootfs::checkout(&writer, &image.root, &target, &options, &Unwatched)?;
+    Ok(())
 }
 
 pub(super) fn collect(store: &Store) -> Result<gc::Report> {

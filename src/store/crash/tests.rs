@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use super::check::{Bounds, Outcome, run};
+use super::check::{Bounds, Outcome, run, run_twice};
 use super::scenario::{Spoil, Step, World};
 use crate::digest::ContentId;
 use crate::store::durable::recorder::Omit;
@@ -158,6 +158,40 @@ fn a_whole_life_survives() {
         FIRST,
     ];
     holds("a whole life", &[], &steps, &unspoiled);
+}
+
+#[test]
+fn a_checkout_leaves_nothing_of_itself() {
+    // The second layer of the first image has a file with the bytes of another and metadata of its own.
+    let steps = [Step::Checkout("a:1"), Step::Checkout("a:1")];
+    holds("checkout", &[FIRST], &steps, &unspoiled);
+}
+
+#[test]
+fn a_power_cut_while_a_store_recovers_from_one_does_no_harm() {
+    let first = Bounds {
+        most: rounds().map_or(6, |rounds| rounds * 10),
+        ..bounds()
+    };
+    let second = Bounds {
+        most: rounds().map_or(20, |rounds| rounds * 10),
+        rounds: 1,
+        ..bounds()
+    };
+    let gc = [Step::Untag("b:1"), Step::Gc];
+    let cases: [(&str, &[Step], &[Step]); 3] = [
+        ("first import, twice", &[], &[FIRST]),
+        ("second import, twice", &[FIRST], &[SECOND]),
+        ("untag and gc, twice", &[FIRST, SECOND], &gc),
+    ];
+    for (what, before, steps) in cases {
+        let recorded = WORLD.record(before, steps, &unspoiled, Omit::Nothing);
+        let outcome = run_twice(&WORLD, &recorded, (first, second));
+        report(what, &outcome);
+        assert!(outcome.checked > 0);
+        let violations = outcome.violations.join("\n");
+        assert!(violations.is_empty(), "{violations}");
+    }
 }
 
 /// Runs a scenario of a store that forgets something, and expects that this is found; returns what was.
