@@ -1,103 +1,42 @@
-//! Owns what has to hold after a power cut, and the run over the states of a scenario.
+//! Owns what has to hold of a store after a power cut.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::fmt::Write as _;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Write as _;
 use std::num::NonZeroUsize;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
-use super::log::Snapshot;
+use super::run::{Bounds, Checked, During as _, Outcome, choose, lay_out, run};
 use super::scenario::{Expected, Names, Recorded, Step, World, collect, files, parse, scratch};
-use super::states::{Dice, Recipe, State};
+use super::states::Recipe;
 use crate::convert::export::{Export, Options, export};
 use crate::convert::rebuild::{rebuild_if_lost, root_from_recipes};
 use crate::digest::Digest;
 use crate::reference::{Pick, Place};
+use crate::store::Store;
 use crate::store::durable::recorder::Omit;
 use crate::store::locks::Wait;
 use crate::store::reach::Reach;
 use crate::store::verify::{Findings, verify};
-use crate::store::{Store, durable, inodes};
 use crate::watch::Unwatched;
 
-/// What a run found.
-#[derive(Debug, Default)]
-pub(super) struct Outcome {
-    /// Operations recorded.
-    pub(super) operations: usize,
-    /// Different states that the disk may be in.
-    pub(super) states: usize,
-    /// Of these, such that differ outside of what a session staged.
-    pub(super) classes: usize,
-    /// States in which the store was opened and checked.
-    pub(super) checked: usize,
-    pub(super) violations: Vec<String>,
-}
-
-/// How far a run goes.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
-    /// Random states after each operation.
-    pub(super) rounds: usize,
-    /// States to check at the most.
-    pub(super) most: usize,
-    pub(super) seed: u64,
-    /// How many violations are enough.
-    pub(super) enough: usize,
-}
-
-type Checked<T> = Result<T, String>;
-
-/// Adds what was being done to whatever went wrong.
-trait During<T> {
-    fn during(self, what: &str) -> Checked<T>;
-}
-
-impl<T, E: std::fmt::Display> During<T> for Result<T, E> {
-    fn during(self, what: &str) -> Checked<T> {
-        self.map_err(|e| format!("{what}: {e}"))
-    }
-}
-
-/// Checks the states that a power cut may leave of what was recorded.
-pub(super) fn run(world: &World, recorded: &Recorded, bounds: Bounds) -> Outcome {
-    let mut outcome = Outcome {
-        operations: recorded.disk.len(),
-        ..Outcome::default()
-    };
-    let chosen = choose(recorded, bounds, &mut outcome);
-    let next = Mutex::new(chosen.into_iter());
-    let shared = Mutex::new(outcome);
-    let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                let bench = scratch();
-                loop {
-                    let Some(recipe) = next.lock().unwrap().next() else {
-                        break;
-                    };
-                    let found = check_one(world, recorded, recipe, bench.path());
-                    let mut outcome = shared.lock().unwrap();
-                    outcome.checked += 1;
-                    outcome.violations.extend(found.err());
-                    if outcome.violations.len() >= bounds.enough {
-                        break;
-                    }
-                }
-            });
-        }
-    });
-    shared.into_inner().unwrap()
+/// Checks the states that a power cut may leave of a store.
+pub(super) fn run_store(world: &World, recorded: &Recorded, bounds: Bounds) -> Outcome {
+    run(&recorded.disk, bounds, &|state, disk, out| {
+        let case = Case {
+            world,
+            recorded,
+            finished: state.finished,
+            root: disk.join("store"),
+            out: out.to_owned(),
+        };
+        case.check()
+    })
 }
 
 /// Cuts the power, has the store recover and the command run again, and cuts the power while it does.
 pub(super) fn run_twice(world: &World, recorded: &Recorded, bounds: (Bounds, Bounds)) -> Outcome {
     let mut whole = Outcome::default();
-    for recipe in choose(recorded, bounds.0, &mut Outcome::default()) {
+    for recipe in choose(&recorded.disk, bounds.0, &mut Outcome::default()) {
         let again = record_recovery(world, recorded, recipe);
         let Outcome {
             operations,
@@ -105,7 +44,7 @@ pub(super) fn run_twice(world: &World, recorded: &Recorded, bounds: (Bounds, Bou
             classes,
             checked,
             violations,
-        } = run(world, &again, bounds.1);
+        } = run_store(world, &again, bounds.1);
         whole.operations += operations;
         whole.states += states;
         whole.classes += classes;
@@ -123,7 +62,7 @@ pub(super) fn run_twice(world: &World, recorded: &Recorded, bounds: (Bounds, Bou
 fn record_recovery(world: &World, recorded: &Recorded, recipe: Recipe) -> Recorded {
     let state = recorded.disk.state(recipe);
     let bench = scratch();
-    lay_out(recorded, &state, bench.path());
+    lay_out(&recorded.disk, &state, bench.path());
     let before = &recorded.expected[state.finished];
     let root = bench.path().join("store");
     let Ok(store) = Store::open(&root, Wait::Never) else {
@@ -144,91 +83,6 @@ fn record_recovery(world: &World, recorded: &Recorded, recipe: Recipe) -> Record
     };
     let now = Expected { made: true, names };
     world.record_on(bench.path(), now, &steps, Omit::Nothing)
-}
-
-/// Chooses states: of each class one, then others, as many as there may be.
-fn choose(recorded: &Recorded, bounds: Bounds, outcome: &mut Outcome) -> Vec<Recipe> {
-    let mut seen = HashSet::new();
-    let mut classes: HashMap<u64, Vec<Recipe>> = HashMap::new();
-    let mut order = Vec::new();
-    recorded
-        .disk
-        .each_recipe(bounds.rounds, bounds.seed, &mut |recipe| {
-            let state = recorded.disk.state(recipe);
-            let (all, outside) = recorded.disk.hashes(&state);
-            if seen.insert(all) {
-                let class = classes.entry(outside).or_insert_with(|| {
-                    order.push(outside);
-                    Vec::new()
-                });
-                class.push(recipe);
-            }
-        });
-    outcome.states = seen.len();
-    outcome.classes = classes.len();
-    let mut dice = Dice(bounds.seed);
-    shuffle(&mut order, &mut dice);
-    let mut chosen = Vec::new();
-    while chosen.len() < bounds.most && !order.is_empty() {
-        order.retain(|class| {
-            let class = classes.get_mut(class).unwrap();
-            if !class.is_empty() && chosen.len() < bounds.most {
-                chosen.push(class.swap_remove(dice.below(class.len())));
-            }
-            !class.is_empty()
-        });
-    }
-    chosen
-}
-
-fn shuffle(order: &mut [u64], dice: &mut Dice) {
-    for at in (1..order.len()).rev() {
-        order.swap(at, dice.below(at + 1));
-    }
-}
-
-fn check_one(world: &World, recorded: &Recorded, recipe: Recipe, bench: &Path) -> Checked<()> {
-    let state = recorded.disk.state(recipe);
-    let disk = bench.join("disk");
-    fs::create_dir(&disk).unwrap();
-    lay_out(recorded, &state, &disk);
-    let case = Case {
-        world,
-        recorded,
-        finished: state.finished,
-        root: disk.join("store"),
-        out: bench.join("out"),
-    };
-    let checked = catch_unwind(AssertUnwindSafe(|| case.check()));
-    let checked = checked.unwrap_or_else(|_| Err("it panicked".to_owned()));
-    fs::remove_dir_all(&disk).unwrap();
-    if case.out.exists() {
-        fs::remove_dir_all(&case.out).unwrap();
-    }
-    checked.map_err(|what| {
-        let mut text = format!(
-            "{what}\n  after {} operations, {} steps of {:?}, {recipe:?}\n",
-            state.done, state.finished, recorded.steps
-        );
-        for op in state.done.saturating_sub(3)..(state.done + 1).min(recorded.disk.len()) {
-            writeln!(text, "  {op}: {}", recorded.disk.describe(op)).unwrap();
-        }
-        text
-    })
-}
-
-/// Makes the files of a state.
-fn lay_out(recorded: &Recorded, state: &State, disk: &Path) {
-    for (path, held) in recorded.disk.names(state) {
-        let path = disk.join(path);
-        let Some(Snapshot { bytes, meta }) = held else {
-            durable::create_folder(&path).unwrap();
-            continue;
-        };
-        let mut file = durable::create_new(&path).unwrap();
-        file.write_all(&bytes).unwrap();
-        assert!(inodes::give(&file, &meta).unwrap().is_empty());
-    }
 }
 
 /// One state that a power cut left.

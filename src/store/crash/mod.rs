@@ -3,7 +3,9 @@
 
 pub(crate) mod backend;
 mod check;
+mod exports;
 pub(crate) mod log;
+mod run;
 mod scenario;
 mod sources;
 mod states;

@@ -4,16 +4,27 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
+use std::sync::{Arc, Mutex, Weak};
 
-use super::check::{Bounds, Outcome, run, run_twice};
+use super::check::{run_store, run_twice};
+use super::exports::run_exports;
+use super::run::{Bounds, Outcome};
 use super::scenario::{Spoil, Step, World};
 use crate::digest::ContentId;
 use crate::store::durable::recorder::Omit;
 use crate::store::locks::Wait;
 use crate::store::{Store, durable};
 
-static WORLD: LazyLock<World> = LazyLock::new(World::new);
+/// Made once for all tests that run at a time, and gone with the last of them.
+fn world() -> Arc<World> {
+    static KNOWN: Mutex<Weak<World>> = Mutex::new(Weak::new());
+    let mut known = KNOWN.lock().unwrap();
+    known.upgrade().unwrap_or_else(|| {
+        let made = Arc::new(World::new());
+        *known = Arc::downgrade(&made);
+        made
+    })
+}
 
 /// How many random states after each operation; by hand more.
 fn rounds() -> Option<usize> {
@@ -24,7 +35,7 @@ fn rounds() -> Option<usize> {
 fn bounds() -> Bounds {
     Bounds {
         rounds: rounds().unwrap_or(3),
-        most: rounds().map_or(300, |_| usize::MAX),
+        most: rounds().map_or(200, |_| usize::MAX),
         seed: 1,
         enough: 3,
     }
@@ -52,8 +63,8 @@ fn unspoiled(_: &Path) -> Option<PathBuf> {
 
 /// Runs a scenario and expects that nothing is wrong.
 fn holds(what: &str, before: &[Step], steps: &[Step], spoil: Spoil<'_>) {
-    let recorded = WORLD.record(before, steps, spoil, Omit::Nothing);
-    let outcome = run(&WORLD, &recorded, bounds());
+    let recorded = world().record(before, steps, spoil, Omit::Nothing);
+    let outcome = run_store(&world(), &recorded, bounds());
     report(what, &outcome);
     assert!(outcome.checked > 0);
     assert!(
@@ -161,6 +172,27 @@ fn a_whole_life_survives() {
 }
 
 #[test]
+fn an_export_names_nothing_before_it_is_there() {
+    let outcome = run_exports(&world(), bounds(), Omit::Nothing);
+    report("export", &outcome);
+    assert!(outcome.checked > 0);
+    assert!(
+        outcome.violations.is_empty(),
+        "{}",
+        outcome.violations.join("\n")
+    );
+}
+
+#[test]
+fn an_export_that_forgets_a_sync_is_found() {
+    for omit in [Omit::SyncAll, Omit::SyncFolder, Omit::SyncFile] {
+        let outcome = run_exports(&world(), exhaustive(), omit);
+        report("export that forgets", &outcome);
+        assert!(!outcome.violations.is_empty(), "{omit:?} was not found");
+    }
+}
+
+#[test]
 fn a_checkout_leaves_nothing_of_itself() {
     // The second layer of the first image has a file with the bytes of another and metadata of its own.
     let steps = [Step::Checkout("a:1"), Step::Checkout("a:1")];
@@ -185,8 +217,8 @@ fn a_power_cut_while_a_store_recovers_from_one_does_no_harm() {
         ("untag and gc, twice", &[FIRST, SECOND], &gc),
     ];
     for (what, before, steps) in cases {
-        let recorded = WORLD.record(before, steps, &unspoiled, Omit::Nothing);
-        let outcome = run_twice(&WORLD, &recorded, (first, second));
+        let recorded = world().record(before, steps, &unspoiled, Omit::Nothing);
+        let outcome = run_twice(&world(), &recorded, (first, second));
         report(what, &outcome);
         assert!(outcome.checked > 0);
         let violations = outcome.violations.join("\n");
@@ -194,15 +226,19 @@ fn a_power_cut_while_a_store_recovers_from_one_does_no_harm() {
     }
 }
 
-/// Runs a scenario of a store that forgets something, and expects that this is found; returns what was.
-fn finds(what: &str, before: &[Step], steps: &[Step], omit: Omit) -> String {
-    let recorded = WORLD.record(before, steps, &unspoiled, omit);
-    let bounds = Bounds {
+/// As far as it takes to find something.
+fn exhaustive() -> Bounds {
+    Bounds {
         most: usize::MAX,
         enough: 1,
         ..bounds()
-    };
-    let outcome = run(&WORLD, &recorded, bounds);
+    }
+}
+
+/// Runs a scenario of a store that forgets something, and expects that this is found; returns what was.
+fn finds(what: &str, before: &[Step], steps: &[Step], omit: Omit) -> String {
+    let recorded = world().record(before, steps, &unspoiled, omit);
+    let outcome = run_store(&world(), &recorded, exhaustive());
     report(what, &outcome);
     let found = outcome.violations.into_iter().next();
     let found = found.unwrap_or_else(|| panic!("{omit:?} was not found"));

@@ -126,9 +126,7 @@ pub(crate) fn create_own_folder(parent: &Path, prefix: &str) -> Result<PathBuf> 
 pub(crate) fn replace(path: &Path, staged: &Path, bytes: &[u8]) -> Result<()> {
     let mut file = create_new(staged)?;
     file.write_all(bytes).context("write", quoted(staged))?;
-    disk(staged)
-        .sync_file(&file, staged)
-        .context("sync", quoted(staged))?;
+    sync_file(&file, staged)?;
     rename(staged, path)?;
     sync_parent(path)
 }
@@ -176,6 +174,13 @@ fn fine_if_gone(removed: io::Result<()>) -> io::Result<()> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
     }
+}
+
+/// Makes the bytes of a file durable that is open and has the name `path`.
+pub(crate) fn sync_file(file: &File, path: &Path) -> Result<()> {
+    disk(path)
+        .sync_file(file, path)
+        .context("sync", quoted(path))
 }
 
 /// Makes a folder's names durable.
