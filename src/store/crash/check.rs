@@ -126,6 +126,18 @@ impl Case<'_> {
         self.check_collection(&store, &names)
     }
 
+    /// What the names are half-way through a step that changes them twice.
+    fn between(&self) -> Option<Expected> {
+        match self.running() {
+            Some((Step::TagBesideGc(old, _), _)) => {
+                let mut between = self.before().clone();
+                between.names.remove(old);
+                Some(between)
+            }
+            _ => None,
+        }
+    }
+
     /// Opens the store where there has to be one; tells whether there is.
     fn is_made(&self) -> Checked<bool> {
         match Store::open(&self.root, Wait::Never) {
@@ -211,7 +223,7 @@ impl Case<'_> {
 
     /// Runs the step that was running again where it did not happen: what it left must not be in its way.
     fn repeat(&self, store: &Store, names: Names) -> Checked<Names> {
-        let Some((step, after)) = self.running().filter(|(_, after)| after.names != names) else {
+        let Some((step, after)) = self.running().filter(|_| names == self.before().names) else {
             return Ok(names);
         };
         self.world
@@ -229,6 +241,10 @@ impl Case<'_> {
         let difference: Vec<_> = found.symmetric_difference(wanted).collect();
         if !difference.is_empty() {
             return Err(format!("the collection left or took {difference:?}"));
+        }
+        let epochs = fs::read_dir(self.root.join("epochs")).unwrap().count();
+        if epochs > 1 {
+            return Err(format!("{epochs} epochs are left"));
         }
         let again = collect(store).during("collecting again")?;
         if !again.is_clean() || !again.strays.is_empty() {

@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use super::log::Snapshot;
 use super::sources::{self, Source};
@@ -19,7 +22,7 @@ use crate::rootfs;
 use crate::store::Store;
 use crate::store::durable::recorder::{Omit, Recorder};
 use crate::store::locks::Wait;
-use crate::watch::Unwatched;
+use crate::watch::{Unwatched, Watch};
 
 /// A command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,6 +34,10 @@ pub(super) enum Step {
     /// Gives what has the first name the second one too.
     Tag(&'static str, &'static str),
     Untag(&'static str),
+    /// Imports a source that the store has as garbage, while a collection takes that away.
+    ImportBesideGc(usize, &'static str),
+    /// Finds an image, loses its name and has a collection take it away, then gives it another name.
+    TagBesideGc(&'static str, &'static str),
     /// Checks an image out, by links, and throws that away.
     Checkout(&'static str),
     Gc,
@@ -108,26 +115,35 @@ impl World {
     /// Does what a command does, in the order in which `src/cli` does it.
     pub(super) fn perform(&self, root: &Path, step: Step) -> Result<()> {
         let store = match step {
-            Step::Init | Step::Import(..) => Store::create(root, Wait::Never)?,
-            Step::Tag(..) | Step::Untag(_) | Step::Checkout(_) | Step::Gc | Step::Open => {
-                Store::open(root, Wait::Never)?
+            Step::Init | Step::Import(..) | Step::ImportBesideGc(..) => {
+                Store::create(root, Wait::Never)?
             }
+            Step::TagBesideGc(..)
+            | Step::Tag(..)
+            | Step::Untag(_)
+            | Step::Checkout(_)
+            | Step::Gc
+            | Step::Open => Store::open(root, Wait::Never)?,
         };
         rebuild_if_lost(&store, &Unwatched)?;
         match step {
             Step::Init | Step::Open => Ok(()),
-            Step::Import(source, name) => self.import(&store, source, name),
+            Step::Import(source, name) => self.import(&store, (source, name), &Unwatched),
+            Step::ImportBesideGc(source, name) => self.import_beside_gc(&store, (source, name)),
+            Step::TagBesideGc(old, new) => tag_beside_gc(&store, old, new),
             Step::Tag(old, new) => tag(&store, old, new),
-            Step::Untag(name) => store.change_names(|names| {
-                assert!(names.remove(&parse(name)));
-                Ok(())
-            }),
+            Step::Untag(name) => untag(&store, name),
             Step::Checkout(name) => check_out(&store, name),
             Step::Gc => collect(&store).map(|_| ()),
         }
     }
 
-    fn import(&self, store: &Store, source: usize, name: &str) -> Result<()> {
+    fn import(
+        &self,
+        store: &Store,
+        (source, name): (usize, &str),
+        watch: &dyn Watch,
+    ) -> Result<()> {
         let options = Options {
             name: Some(parse(name)),
             jobs: 1,
@@ -136,8 +152,27 @@ impl World {
         let writer = store.write()?;
         let place = Place::Layout(self.sources[source].layout.clone(), Pick::All);
         let source = source::Source::open(&place, &Limits::default(), &|| writer.scratch())?;
-        import(&writer, &source, &options, &Unwatched)?;
+        import(&writer, &source, &options, watch)?;
         Ok(())
+    }
+
+    /// The last look whether to stop comes when everything is staged: what was there before was found by then.
+    fn import_beside_gc(&self, store: &Store, what: (usize, &str)) -> Result<()> {
+        let rehearsal = scratch();
+        let copy = rehearsal.path().join("store");
+        let copied = Command::new("cp")
+            .arg("-a")
+            .args([store.root(), &copy])
+            .status();
+        assert!(copied.unwrap().success());
+        let copy = Store::open(&copy, Wait::Never)?;
+        let looks = Looks::default();
+        self.import(&copy, what, &looks)?;
+        let collects = Looks {
+            left: AtomicI64::new(-looks.left.into_inner()),
+            store: Some(store.root().to_owned()),
+        };
+        self.import(store, what, &collects)
     }
 
     /// Records `steps` on a store on which `before` was done, and then `spoil`.
@@ -226,8 +261,15 @@ impl Expected {
             Step::Import(source, name) => {
                 next.names.insert(name, source);
             }
+            Step::ImportBesideGc(source, name) => {
+                next.names.insert(name, source);
+            }
             Step::Tag(old, new) => {
                 let source = next.names[old];
+                next.names.insert(new, source);
+            }
+            Step::TagBesideGc(old, new) => {
+                let source = next.names.remove(old).unwrap();
                 next.names.insert(new, source);
             }
             Step::Untag(name) => {
@@ -242,11 +284,43 @@ pub(super) fn parse(name: &str) -> ImageName {
     ImageName::parse(name).unwrap()
 }
 
+/// Counts how often it is looked at, and when none is left collects in a store.
+#[derive(Default)]
+struct Looks {
+    left: AtomicI64,
+    store: Option<PathBuf>,
+}
+
+impl Watch for Looks {
+    fn begin(&self, _what: &str, _total: Option<u64>) {}
+    fn advance(&self, _bytes: u64) {}
+    fn end(&self) {}
+
+    fn stop(&self) -> bool {
+        let last = self.left.fetch_add(1, Ordering::SeqCst) == -1;
+        if let Some(root) = self.store.as_ref().filter(|_| last) {
+            collect(&Store::open(root, Wait::Never).unwrap()).unwrap();
+        }
+        false
+    }
+}
+
 fn tag(store: &Store, old: &str, new: &str) -> Result<()> {
-    let _reading = store.read()?;
+    let reader = store.read()?;
+    reader.name(&store.find(old)?, &parse(new))
+}
+
+fn tag_beside_gc(store: &Store, old: &str, new: &str) -> Result<()> {
+    let reader = store.read()?;
     let found = store.find(old)?;
+    untag(store, old)?;
+    collect(store)?;
+    reader.name(&found, &parse(new))
+}
+
+fn untag(store: &Store, name: &str) -> Result<()> {
     store.change_names(|names| {
-        names.set(&parse(new), found);
+        assert!(names.remove(&parse(name)));
         Ok(())
     })
 }
@@ -266,10 +340,11 @@ fn check_out(store: &Store, name: &str) -> Result<()> {
 }
 
 pub(super) fn collect(store: &Store) -> Result<gc::Report> {
-    gc::plan(store.collect()?, &Unwatched)?.sweep(&Unwatched)
+    let collector = store.collect(&Unwatched)?;
+    gc::plan(collector, &Unwatched)?.sweep(Duration::ZERO, &Unwatched)
 }
 
-/// Returns what a store keeps: every file in its folders but those of locks, and every folder of `tmp` and `trash`.
+/// Returns what a store keeps: every file in its folders but locks, every claim, and every folder of `tmp` and `trash`.
 pub(super) fn files(root: &Path) -> BTreeSet<PathBuf> {
     let is_kept = |path: &PathBuf| {
         let is_folder = root.join(path).is_dir();
@@ -278,7 +353,10 @@ pub(super) fn files(root: &Path) -> BTreeSet<PathBuf> {
                 .iter()
                 .any(|f| path.starts_with(f) && path != Path::new(f))
         };
-        kept(&["tmp", "trash"]) || !is_folder && kept(&["blobs", "objects", "inodes", "layers"])
+        let is_claim = path.to_string_lossy().starts_with("locks/claim-");
+        is_claim
+            || kept(&["tmp", "trash"])
+            || !is_folder && kept(&["blobs", "objects", "inodes", "layers"])
     };
     entries(root).into_iter().filter(is_kept).collect()
 }

@@ -144,6 +144,18 @@ impl Disk {
         self.log.ops.len()
     }
 
+    /// How many files came back from the trash.
+    pub(crate) fn brought_back(&self) -> usize {
+        let is_from_trash = |op: &&Op| match op {
+            Op::Rename(_, from, to) => {
+                let trash = Path::new("store/trash");
+                from.starts_with(trash) && !to.starts_with(trash)
+            }
+            _ => false,
+        };
+        self.log.ops.iter().filter(is_from_trash).count()
+    }
+
     /// Says what one operation was.
     pub(crate) fn describe(&self, op: usize) -> String {
         match &self.log.ops[op] {

@@ -155,6 +155,27 @@ fn making_a_torn_catalog_again_survives() {
 }
 
 #[test]
+fn what_is_named_again_while_a_collection_takes_it_comes_back() {
+    let cases: [(&[Step], Step); 2] = [
+        (&[FIRST, SECOND], Step::TagBesideGc("b:1", "c:1")),
+        (
+            &[FIRST, SECOND, Step::Untag("b:1")],
+            Step::ImportBesideGc(1, "c:1"),
+        ),
+    ];
+    for (before, step) in cases {
+        let world = world();
+        let recorded = world.record(before, &[step, Step::Gc], &unspoiled, Omit::Nothing);
+        assert!(recorded.disk.brought_back() > 0, "{step:?}");
+        let outcome = run_store(&world, &recorded, bounds());
+        report(&format!("{step:?}, gc"), &outcome);
+        assert!(outcome.checked > 0);
+        let violations = outcome.violations.join("\n");
+        assert!(violations.is_empty(), "{violations}");
+    }
+}
+
+#[test]
 fn a_whole_life_survives() {
     let steps = [
         Step::Init,
@@ -306,6 +327,17 @@ fn a_collection_that_does_not_sync_recipes_before_objects_go_is_found() {
         &before,
         &[Step::Gc],
         Omit::SyncFolderBelow("layers"),
+    );
+}
+
+#[test]
+fn what_comes_back_without_a_sync_of_its_folder_is_found() {
+    let step = Step::TagBesideGc("b:1", "c:1");
+    finds(
+        "brought back",
+        &[FIRST, SECOND],
+        &[step],
+        Omit::SyncFolderBelow("objects"),
     );
 }
 
