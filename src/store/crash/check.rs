@@ -176,10 +176,9 @@ impl Case<'_> {
             wanted.collect::<BTreeMap<_, _>>() == found
         };
         let after = self.running().map(|(_, after)| after);
-        let fits = [Some(self.before()), after]
-            .into_iter()
-            .flatten()
-            .find(same);
+        let between = self.between();
+        let all = [Some(self.before()), between.as_ref(), after];
+        let fits = all.into_iter().flatten().find(same);
         fits.map(|expected| expected.names.clone())
             .ok_or_else(|| format!("the names are {found:?}"))
     }

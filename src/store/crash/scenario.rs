@@ -258,10 +258,7 @@ impl Expected {
         next.made = true;
         match step {
             Step::Init | Step::Checkout(_) | Step::Gc | Step::Open => {}
-            Step::Import(source, name) => {
-                next.names.insert(name, source);
-            }
-            Step::ImportBesideGc(source, name) => {
+            Step::Import(source, name) | Step::ImportBesideGc(source, name) => {
                 next.names.insert(name, source);
             }
             Step::Tag(old, new) => {

@@ -35,7 +35,7 @@ fn rounds() -> Option<usize> {
 fn bounds() -> Bounds {
     Bounds {
         rounds: rounds().unwrap_or(3),
-        most: rounds().map_or(200, |_| usize::MAX),
+        most: rounds().map_or(150, |_| usize::MAX),
         seed: 1,
         enough: 3,
     }
@@ -223,11 +223,11 @@ fn a_checkout_leaves_nothing_of_itself() {
 #[test]
 fn a_power_cut_while_a_store_recovers_from_one_does_no_harm() {
     let first = Bounds {
-        most: rounds().map_or(6, |rounds| rounds * 10),
+        most: rounds().map_or(5, |rounds| rounds * 10),
         ..bounds()
     };
     let second = Bounds {
-        most: rounds().map_or(20, |rounds| rounds * 10),
+        most: rounds().map_or(12, |rounds| rounds * 10),
         rounds: 1,
         ..bounds()
     };
