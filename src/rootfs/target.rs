@@ -81,6 +81,22 @@ impl Staging {
         }
     }
 
+    /// Makes its place durable.
+    pub(super) fn sync_place(&self) -> Result<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let synced = match rustix::fs::openat(&self.parent, c".", flags, Mode::empty()) {
+            Ok(parent) => rustix::fs::fsync(parent),
+            // It may be written to and not read.
+            Err(Errno::ACCESS) => rustix::fs::syncfs(self.root()),
+            Err(e) => Err(e),
+        };
+        match synced {
+            // Not every file system has something to sync there.
+            Err(Errno::INVAL) => Ok(()),
+            other => other.context("sync the directory of", quoted(&self.target)),
+        }
+    }
+
     /// Fails where the target's directory is not the one that it was.
     fn check_parent(&self) -> Result<()> {
         let above = self.target.parent().unwrap_or(&self.target);

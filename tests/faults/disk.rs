@@ -43,7 +43,10 @@ pub(crate) fn in_memory() -> TempDir {
 
 /// Makes a file system in a file.
 pub(crate) fn make(file: &Path, kind: &str, megabytes: u64) {
-    File::create(file).unwrap().set_len(megabytes << 20).unwrap();
+    File::create(file)
+        .unwrap()
+        .set_len(megabytes << 20)
+        .unwrap();
     let mut command = Command::new(format!("mkfs.{kind}"));
     command.arg(if kind == "ext4" { "-F" } else { "-f" });
     let done = command.arg("-q").arg(file).output().unwrap();
@@ -53,7 +56,11 @@ pub(crate) fn make(file: &Path, kind: &str, megabytes: u64) {
 /// Mounts the file system in a file.
 pub(crate) fn mount(file: &Path, at: PathBuf) -> Mount {
     // A copy has the identity of its original, which xfs takes at most once at a time.
-    let kind = Command::new("blkid").args(["-p", "-o", "value", "-s", "TYPE"]).arg(file).output().unwrap();
+    let kind = Command::new("blkid")
+        .args(["-p", "-o", "value", "-s", "TYPE"])
+        .arg(file)
+        .output()
+        .unwrap();
     let options = match kind.stdout.starts_with(b"xfs") {
         true => "loop,nouuid",
         false => "loop",

@@ -23,14 +23,22 @@ fn interrupt(at: usize) {
     let stage = Stage::of(Yard::new(), scene);
     stage.reset(scene);
     let command = words(scene.command);
-    let all = trace(&stage.yard, &format!("{CHANGING},pread64,read,statx"), &command);
+    let all = trace(
+        &stage.yard,
+        &format!("{CHANGING},pread64,read,statx"),
+        &command,
+    );
     let tried = spread(&all, points(10));
     let mut interrupted = 0;
     for (turn, point) in tried.iter().enumerate() {
         let (signal, _, code) = SIGNALS[turn % 2];
         stage.reset(scene);
-        let Tampered { outcome, hits } = tamper(&stage.yard, point, &format!("signal={signal}"), &command);
-        eprintln!("{command:?} interrupted at {point:?} ({hits}): {}", outcome.code);
+        let Tampered { outcome, hits } =
+            tamper(&stage.yard, point, &format!("signal={signal}"), &command);
+        eprintln!(
+            "{command:?} interrupted at {point:?} ({hits}): {}",
+            outcome.code
+        );
         // At its end it may be done before it looks again.
         assert!([0, code].contains(&outcome.code), "{point:?}: {outcome:?}");
         interrupted += usize::from(outcome.code == code);
@@ -40,7 +48,11 @@ fn interrupt(at: usize) {
         }
         stage.check(scene, Next::by(turn / 2));
     }
-    eprintln!("{command:?}: {interrupted} interrupted of {} at {} calls", tried.len(), all.len());
+    eprintln!(
+        "{command:?}: {interrupted} interrupted of {} at {} calls",
+        tried.len(),
+        all.len()
+    );
 }
 
 /// Checks that a command that could clean up after itself did so.
@@ -73,10 +85,18 @@ interrupted! {
 }
 
 /// Runs a command, sends it a signal after a while, and returns what came of it and how long that took.
-fn interrupt_after(yard: &Yard, wait: Duration, signal: Signal, args: &[&str]) -> (Outcome, Duration) {
+fn interrupt_after(
+    yard: &Yard,
+    wait: Duration,
+    signal: Signal,
+    args: &[&str],
+) -> (Outcome, Duration) {
     let words = yard.words(args);
     let mut command = Command::new(&words[0]);
-    command.args(&words[1..]).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+        .args(&words[1..])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
     let child = command.spawn().unwrap();
     std::thread::sleep(wait);
     let sent = Instant::now();
@@ -116,7 +136,10 @@ fn whatever_is_at_work_ends_within_a_second_of_a_signal() {
             let (_, signal, code) = SIGNALS[(at + turn) % 2];
             let wait = Duration::from_millis(7 + 23 * turn as u64);
             let (outcome, took) = interrupt_after(&yard, wait, signal, args);
-            eprintln!("{args:?} interrupted after {wait:?}: {} within {took:?}", outcome.code);
+            eprintln!(
+                "{args:?} interrupted after {wait:?}: {} within {took:?}",
+                outcome.code
+            );
             assert!([0, code].contains(&outcome.code), "{args:?}: {outcome:?}");
             assert!(took < Duration::from_secs(3), "{args:?} took {took:?}");
             leaves_nothing(&yard);

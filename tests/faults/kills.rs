@@ -23,7 +23,11 @@ fn kill(scene: &Scene) {
         killed += usize::from(outcome.code == 128 + 9);
         stage.check(scene, Next::by(turn));
     }
-    eprintln!("{command:?}: {killed} kills of {} at {} calls", tried.len(), all.len());
+    eprintln!(
+        "{command:?}: {killed} kills of {} at {} calls",
+        tried.len(),
+        all.len()
+    );
     assert!(killed * 2 > tried.len(), "{killed} of {tried:?}");
 }
 

@@ -37,10 +37,6 @@ impl Source {
         Self { blobs, names }
     }
 
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.names.keys().map(String::as_str)
-    }
-
     /// The blobs of one name, each with its bytes.
     fn of(&self, name: &str) -> BTreeMap<String, Vec<u8>> {
         let hexes = self.names[name].iter();
@@ -62,7 +58,9 @@ fn follow(value: &Value, blobs: &BTreeMap<String, Vec<u8>>, found: &mut BTreeSet
             {
                 follow(&document, blobs, found);
             }
-            fields.values().for_each(|field| follow(field, blobs, found));
+            fields
+                .values()
+                .for_each(|field| follow(field, blobs, found));
         }
         Value::Array(items) => items.iter().for_each(|item| follow(item, blobs, found)),
         _ => {}

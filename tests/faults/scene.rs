@@ -36,12 +36,30 @@ pub(crate) enum Act {
 const ONE: &[&str] = &["import", "-j1", "oci:SAMPLE:1"];
 const TWO: &[&str] = &["import", "-j1", "oci:SAMPLE:2"];
 const ALL: &[&str] = &["import", "-j1", "oci:SAMPLE"];
-const NAMES: &[&str] = &["sample:1", "sample:2", "sample:multi", "sample:plain", "sample:zstd"];
+const NAMES: &[&str] = &[
+    "sample:1",
+    "sample:2",
+    "sample:multi",
+    "sample:plain",
+    "sample:zstd",
+];
 
 /// The commands that are tried.
 pub(crate) const SCENES: &[Scene] = &[
-    Scene { act: Act::Names, past: &[], command: ONE, before: &[], after: &["sample:1"] },
-    Scene { act: Act::Names, past: &[ONE], command: ALL, before: &["sample:1"], after: NAMES },
+    Scene {
+        act: Act::Names,
+        past: &[],
+        command: ONE,
+        before: &[],
+        after: &["sample:1"],
+    },
+    Scene {
+        act: Act::Names,
+        past: &[ONE],
+        command: ALL,
+        before: &["sample:1"],
+        after: NAMES,
+    },
     Scene {
         act: Act::Checkout,
         past: &[ONE, TWO],
@@ -86,7 +104,16 @@ pub(crate) const SCENES: &[Scene] = &[
     },
     Scene {
         act: Act::Names,
-        past: &[ALL, &["untag", "sample:2", "sample:zstd", "sample:plain", "sample:multi"]],
+        past: &[
+            ALL,
+            &[
+                "untag",
+                "sample:2",
+                "sample:zstd",
+                "sample:plain",
+                "sample:multi",
+            ],
+        ],
         command: &["gc"],
         before: &["sample:1"],
         after: &["sample:1"],
@@ -118,7 +145,11 @@ pub(crate) enum Next {
 
 impl Next {
     pub(crate) fn by(turn: usize) -> Self {
-        if turn.is_multiple_of(2) { Self::Again } else { Self::Collect }
+        if turn.is_multiple_of(2) {
+            Self::Again
+        } else {
+            Self::Collect
+        }
     }
 }
 
@@ -147,8 +178,12 @@ impl Stage {
             let tree = stage.laid_out(name);
             stage.trees.insert((*name).to_owned(), tree);
         }
-        stage.trees.insert("new:1".to_owned(), stage.trees["sample:1"].clone());
-        stage.yard.ok(&["export", "sample:plain", "oci-archive:@/archive.tar"]);
+        stage
+            .trees
+            .insert("new:1".to_owned(), stage.trees["sample:1"].clone());
+        stage
+            .yard
+            .ok(&["export", "sample:plain", "oci-archive:@/archive.tar"]);
         stage.archive = std::fs::read(stage.yard.path("archive.tar")).unwrap();
         for names in [scene.before, scene.after] {
             stage.note_clean(&names.iter().map(|&name| name.to_owned()).collect());
@@ -167,7 +202,8 @@ impl Stage {
     }
 
     fn laid_out(&self, name: &str) -> Tree {
-        self.yard.ok(&["checkout", "--link", "copy", name, "@/laid"]);
+        self.yard
+            .ok(&["checkout", "--link", "copy", name, "@/laid"]);
         let tree = self.yard.place.tree("work/laid");
         self.yard.clear("laid");
         tree
@@ -179,7 +215,10 @@ impl Stage {
         self.yard.ok(&["init"]);
         for name in names {
             let origin = original(name);
-            self.yard.ok(&["import", &format!("oci:{}:{}", sample().display(), &origin[7..])]);
+            self.yard.ok(&[
+                "import",
+                &format!("oci:{}:{}", sample().display(), &origin[7..]),
+            ]);
         }
         let files = files_of(&self.yard.path("store"));
         self.clean.insert(names.clone(), files);
@@ -205,7 +244,12 @@ impl Stage {
     /// Checks all that has to hold after a command that ended in its midst.
     pub(crate) fn check(&self, scene: &Scene, next: Next) {
         let yard = &self.yard;
-        let both = || scene.before.iter().filter(|name| scene.after.contains(name));
+        let both = || {
+            scene
+                .before
+                .iter()
+                .filter(|name| scene.after.contains(name))
+        };
         if scene.past.is_empty() {
             // A store that was not made yet is made by whatever writes first.
             yard.ok(&["init"]);
@@ -214,7 +258,8 @@ impl Stage {
         yard.is_sound();
         let names = yard.names();
         let of = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
-        let (before, after): (BTreeSet<String>, BTreeSet<String>) = (of(scene.before), of(scene.after));
+        let (before, after): (BTreeSet<String>, BTreeSet<String>) =
+            (of(scene.before), of(scene.after));
         assert!(names == before || names == after, "{names:?}");
         both().for_each(|name| assert!(yard.has(name)));
         for name in &names {
@@ -253,7 +298,10 @@ impl Stage {
         }
         let all: Vec<&str> = names.iter().map(String::as_str).collect();
         let now = yard.names();
-        assert!(scene.after.iter().all(|&name| now.contains(name)), "{now:?}, before {all:?}");
+        assert!(
+            scene.after.iter().all(|&name| now.contains(name)),
+            "{now:?}, before {all:?}"
+        );
         match scene.act {
             Act::Names | Act::Rebuild => {}
             Act::Checkout | Act::Export | Act::Archive => assert!(self.has_target(scene)),
@@ -294,7 +342,13 @@ fn original(name: &str) -> &str {
 
 /// The words of a command; the sample has its place in them.
 pub(crate) fn words<'a>(command: &[&'a str]) -> Vec<&'a str> {
-    let path: &'static str = Box::leak(sample().into_os_string().into_string().unwrap().into_boxed_str());
+    let path: &'static str = Box::leak(
+        sample()
+            .into_os_string()
+            .into_string()
+            .unwrap()
+            .into_boxed_str(),
+    );
     command
         .iter()
         .map(|word| match word.contains("SAMPLE") {

@@ -24,7 +24,10 @@ pub(crate) struct Point {
 pub(crate) fn trace(yard: &Yard, calls: &str, args: &[&str]) -> Vec<Point> {
     let log = yard.place.text("trace");
     let filter = format!("trace={calls}");
-    let outcome = yard.run_below(&["strace", "-f", "-qq", "-y", "-o", &log, "-e", &filter], args);
+    let outcome = yard.run_below(
+        &["strace", "-f", "-qq", "-y", "-o", &log, "-e", &filter],
+        args,
+    );
     assert_eq!(outcome.code, 0, "{args:?}: {}", outcome.said);
     let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
     let mut highest: BTreeMap<String, usize> = BTreeMap::new();
@@ -37,7 +40,9 @@ pub(crate) fn trace(yard: &Yard, calls: &str, args: &[&str]) -> Vec<Point> {
         if call.contains(' ') {
             continue;
         }
-        let count = counts.entry((thread.to_owned(), call.to_owned())).or_default();
+        let count = counts
+            .entry((thread.to_owned(), call.to_owned()))
+            .or_default();
         *count += 1;
         let highest = highest.entry(call.to_owned()).or_default();
         if *count > *highest {
@@ -56,8 +61,14 @@ pub(crate) fn trace(yard: &Yard, calls: &str, args: &[&str]) -> Vec<Point> {
 /// What is not about the store, a source or a target is the start of the program, or what it says.
 fn is_worth(call: &str, words: &str, yard: &Yard) -> bool {
     let ours = [yard.text(""), sample().display().to_string()];
-    let reads = call.starts_with("openat") && !["O_CREAT", "O_RDWR", "O_WRONLY"].iter().any(|flag| words.contains(flag));
-    !reads && ours.iter().any(|path| words.contains(path.trim_end_matches('/')))
+    let reads = call.starts_with("openat")
+        && !["O_CREAT", "O_RDWR", "O_WRONLY"]
+            .iter()
+            .any(|flag| words.contains(flag));
+    !reads
+        && ours
+            .iter()
+            .any(|path| words.contains(path.trim_end_matches('/')))
 }
 
 /// Returns `most` of the points, evenly spread.
@@ -82,7 +93,9 @@ pub(crate) fn tamper(yard: &Yard, point: &Point, to: &str, args: &[&str]) -> Tam
     let log = yard.place.text("trace");
     let inject = format!("inject={call}:{to}:when={nth}");
     let filter = format!("trace={call}");
-    let words = ["strace", "-f", "-qq", "-o", &log, "-e", &filter, "-e", &inject];
+    let words = [
+        "strace", "-f", "-qq", "-o", &log, "-e", &filter, "-e", &inject,
+    ];
     let outcome = yard.run_below(&words, args);
     let log = fs::read_to_string(log).unwrap();
     let hits = match to.starts_with("signal") {
