@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tempfile::TempDir;
 
@@ -93,8 +93,8 @@ fn go_round(yard: &Yard, progress: &Mutex<Progress>, stop: &AtomicBool) {
 fn take_cuts(yard: &Yard, disk: &Path, count: usize) -> Vec<Cut> {
     let (progress, stop) = (Mutex::new(Progress::default()), AtomicBool::new(false));
     let mut cuts = Vec::new();
-    // Where there is no randomness in the copies there is in the commands' speed; this only keeps them apart.
-    let mut state = Instant::now().elapsed().as_nanos() as u64 ^ u64::from(std::process::id());
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let mut state = u64::from(now.subsec_nanos());
     std::thread::scope(|scope| {
         scope.spawn(|| go_round(yard, &progress, &stop));
         for at in 0..count {
@@ -215,7 +215,6 @@ fn cut_power(kind: &str) {
     let disk = at.path().join("disks/disk");
     make(&disk, kind, smallest(kind));
     let yard = Yard::with(Image::new(), |work| mount(&disk, work));
-    // What the file system writes by itself it writes often.
     let cuts = take_cuts(&yard, &disk, points(4).min(40));
     drop(yard);
     let right = Right::new();
