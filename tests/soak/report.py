@@ -2,6 +2,7 @@
 
 import bisect
 import threading
+import time
 
 
 class Violations:
@@ -14,7 +15,7 @@ class Violations:
     def add(self, outcome, wrong):
         with self.lock:
             self.count += 1
-            print(f"VIOLATION: {wrong}", flush=True)
+            print(f"VIOLATION at {time.monotonic():.3f}: {wrong}", flush=True)
             if outcome:
                 print(f"     {outcome.text()}", flush=True)
             if self.count >= self.most:
@@ -53,7 +54,10 @@ class Spans:
 
 
 def waits(outcomes):
-    """Returns a table of how long each kind of command took, with and without a gc beside it."""
+    """Returns a table of how long each kind of command took, with and without a gc beside it.
+
+    Those that were disturbed are not counted, though others may have waited for them.
+    """
     collecting = Spans([(o.began, o.ended) for o in outcomes if o.kind == "gc"])
     columns = f"{'count':>7} {'median':>9} {'p99':>9} {'max':>9}"
     lines = [f"{'milliseconds':<20} | {columns} | {columns}"]
@@ -61,7 +65,7 @@ def waits(outcomes):
     for kind in sorted({outcome.kind for outcome in outcomes}):
         without, beside = [], []
         for outcome in outcomes:
-            if outcome.kind != kind or outcome.signal:
+            if outcome.kind != kind or outcome.signal or outcome.disturbed:
                 continue
             overlaps = collecting.overlap(outcome.began, outcome.ended)
             (beside if overlaps else without).append(outcome.ended - outcome.began)
