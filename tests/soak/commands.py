@@ -70,9 +70,9 @@ class Outcome(NamedTuple):
             return None if len(lines) <= 1 else f"{len(lines)} lines on stderr"
         if self.status not in allowed:
             return f"expected exit {allowed}"
-        # A refusal is one line; `exists` refuses without a word.
-        most = 1 if self.status else 0
-        if len(lines) - len(notes) > most or b"panicked" in self.stderr:
+        # A refusal is one line, but that `exists` refuses without a word.
+        expected = 1 if self.status and self.kind != "exists" else 0
+        if len(lines) - len(notes) != expected:
             return f"{len(lines)} lines on stderr"
         return None
 
