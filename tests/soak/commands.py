@@ -62,7 +62,7 @@ class Outcome(NamedTuple):
     def fault(self, allowed):
         """Returns what is wrong with its status and stderr, or None."""
         lines = self.stderr.decode("utf-8", "replace").splitlines()
-        notes = [line for line in lines if line.startswith("ocistore: note: ")]
+        lines = [line for line in lines if not line.startswith("ocistore: note: ")]
         # At its very beginning a command does not catch signals yet.
         if self.signal and self.status == -self.signal:
             return None
@@ -72,7 +72,7 @@ class Outcome(NamedTuple):
             return f"expected exit {allowed}"
         # A refusal is one line, but that `exists` refuses without a word.
         expected = 1 if self.status and self.kind != "exists" else 0
-        if len(lines) - len(notes) != expected:
+        if len(lines) != expected:
             return f"{len(lines)} lines on stderr"
         return None
 
