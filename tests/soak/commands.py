@@ -46,7 +46,7 @@ class Outcome(NamedTuple):
     disturbed: bool  # whether strace was there
 
     def text(self):
-        said = (self.stderr + b"\n" + self.stdout[:1000]).decode("utf-8", "replace").strip()
+        said = (self.stderr + b"\n" + self.stdout[:2000]).decode("utf-8", "replace").strip()
         times = f"from {self.began:.3f} to {self.ended:.3f}"
         disturbed = ", disturbed" if self.disturbed else ""
         return f"ocistore {' '.join(self.arguments)}: {times}{disturbed}: exit {self.status}: {said}"
@@ -62,7 +62,8 @@ class Outcome(NamedTuple):
     def fault(self, allowed):
         """Returns what is wrong with its status and stderr, or None."""
         lines = self.stderr.decode("utf-8", "replace").splitlines()
-        lines = [line for line in lines if not line.startswith("ocistore: note: ")]
+        # strace may have something to say, too.
+        lines = [line for line in lines if not line.startswith(("ocistore: note: ", "strace: "))]
         # At its very beginning a command does not catch signals yet.
         if self.signal and self.status == -self.signal:
             return None

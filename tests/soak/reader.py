@@ -161,4 +161,4 @@ class Reader(Actor):
     def verify(self):
         quick = self.world.has_quick_fsck and self.random.random() < 0.7
         options = ["--quick"] if quick else []
-        self.world.run(" ".join(["fsck", *options]), (0,), "fsck", "-q", *options)
+        self.world.run(" ".join(["fsck", *options]), (0,), "fsck", "--json", *options)
