@@ -37,6 +37,9 @@ const OBJECTS: TableDefinition<'_, [u8; 32], &[u8]> = TableDefinition::new("obje
 /// How much of the file redb may hold in memory.
 const CACHE_BYTES: usize = 32 << 20;
 
+/// How long a process that was killed may take to let go of its last lock.
+const DYING: Duration = Duration::from_secs(10);
+
 /// How often something happened, so that others can tell whether it did while they were at work.
 const COUNTERS: TableDefinition<'_, &str, u64> = TableDefinition::new("counters");
 
@@ -181,7 +184,7 @@ impl Catalog {
 
     /// Opens it for reading, or returns `None` where it has to be repaired first.
     fn open_or_none(&self, lock: Lock) -> Result<Option<Open>> {
-        match builder().open_read_only(&self.path) {
+        match patiently(|| builder().open_read_only(&self.path)) {
             Err(DatabaseError::RepairAborted) => Ok(None),
             other => {
                 let database = say(&self.path, other)?;
@@ -191,7 +194,10 @@ impl Catalog {
     }
 
     fn open_tables(&self, lock: Option<Lock>) -> Result<Open> {
-        let database = say(&self.path, builder().open_read_only(&self.path))?;
+        let database = say(
+            &self.path,
+            patiently(|| builder().open_read_only(&self.path)),
+        )?;
         self.tables_of(database, lock)
     }
 
@@ -216,7 +222,7 @@ impl Catalog {
     }
 
     fn repair(&self) -> Result<()> {
-        drop(say(&self.path, open_to_write(&self.path))?);
+        drop(say(&self.path, patiently(|| open_to_write(&self.path)))?);
         Ok(())
     }
 
@@ -232,7 +238,7 @@ impl Catalog {
         write: impl FnOnce(&Change<'_>) -> Result<Option<T>>,
     ) -> Result<Option<T>> {
         let _lock = self.gate.pass(Mode::Exclusive)?;
-        let database = say(&self.path, open_to_write(&self.path))?;
+        let database = say(&self.path, patiently(|| open_to_write(&self.path)))?;
         self.write(&database, write)
     }
 
@@ -262,6 +268,23 @@ fn guarded(path: &Path, act: impl FnOnce() -> Result<()>) -> Result<()> {
 
 fn say<T, E: Into<redb::Error>>(path: &Path, result: std::result::Result<T, E>) -> Result<T> {
     result.map_err(|e| catalog_error(path, e.into()))
+}
+
+/// Opens a database under our own lock, as soon as redb's is free.
+///
+/// The locks of a process that is killed go one after another: ours may be free a moment before redb's.
+fn patiently<T>(
+    open: impl Fn() -> std::result::Result<T, DatabaseError>,
+) -> std::result::Result<T, DatabaseError> {
+    let begin = Instant::now();
+    loop {
+        match open() {
+            Err(DatabaseError::DatabaseAlreadyOpen) if begin.elapsed() < DYING => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            other => return other,
+        }
+    }
 }
 
 #[cfg(not(test))]
@@ -294,9 +317,11 @@ fn builder() -> redb::Builder {
 
 /// Tells damage, which a rebuild mends, from what the system refused.
 fn catalog_error(path: &Path, e: redb::Error) -> Error {
+    let refused = |cause| Error::new("read the catalog", quoted(path), cause);
     match e {
-        redb::Error::Io(e) if !is_torn(&e) => {
-            Error::new("read the catalog", quoted(path), Cause::Io(e))
+        redb::Error::Io(e) if !is_torn(&e) => refused(Cause::Io(e)),
+        redb::Error::DatabaseAlreadyOpen => {
+            refused(Cause::Busy("another process has it open".to_owned()))
         }
         other => wrong(path, other),
     }

@@ -350,10 +350,16 @@ impl Reach {
             let Some(size) = store.blob_size(&digest)?.filter(|_| !self.has(&digest)) else {
                 continue;
             };
-            if !store.may_be_document(&digest, size)? {
-                continue;
-            }
-            if let Some((media_type, subject)) = subject_of(&store.document(&digest)?) {
+            let read = || match store.may_be_document(&digest, size)? {
+                true => store.document(&digest).map(Some),
+                false => Ok(None),
+            };
+            let document = match read() {
+                // Nothing that is live needs it: a collector may have freed it meanwhile.
+                Err(_) if store.blob_size(&digest)?.is_none() => continue,
+                read => read?,
+            };
+            if let Some((media_type, subject)) = document.and_then(|bytes| subject_of(&bytes)) {
                 found.push((Descriptor::new(&media_type, digest, size), subject));
             }
         }

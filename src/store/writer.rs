@@ -88,8 +88,12 @@ fn sweep_dead_sessions(store: &Store) -> Result<bool> {
         if !path.is_dir() {
             continue;
         }
-        if let Some(_dead) = Lock::try_take(&path.join(LOCK), Mode::Exclusive)? {
+        let lock = path.join(LOCK);
+        if let Some(_dead) = Lock::of_existing(&lock, Mode::Exclusive, Wait::Never)? {
             found = true;
+            durable::remove_folder(&path)?;
+        } else if !lock.exists() {
+            // Its writer is just removing it, or died before it had added anything.
             durable::remove_folder(&path)?;
         }
     }

@@ -274,7 +274,9 @@ fn is_clamped(stat: &Stat) -> bool {
 ///
 /// `size` only says how much memory reading it is worth.
 fn read(bench: Bench<'_>, below: &Path, size: u64) -> Result<io::Result<(ContentId, Xattrs)>> {
-    let mut file = match File::open(bench.store.root().join(below)) {
+    // A collector may have moved it away since its folder was read.
+    let open = |place: &Path| File::open(bench.store.root().join(place));
+    let mut file = match bench.store.wherever(below, open)? {
         Ok(file) => file,
         Err(e) => return Ok(Err(e)),
     };

@@ -104,10 +104,11 @@ pub(crate) fn disk_bytes(folder: &Path) -> Result<u64> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(0),
         other => other.context("look at", quoted(folder))?,
     };
-    let below = if own.is_dir() {
-        list(folder)?
-    } else {
-        Vec::new()
+    let below = match own.is_dir().then(|| list(folder)) {
+        // It went away meanwhile.
+        Some(Err(e)) if e.is_not_found() => Vec::new(),
+        Some(list) => list?,
+        None => Vec::new(),
     };
     let below: Vec<u64> = below
         .par_iter()
