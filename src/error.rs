@@ -86,6 +86,13 @@ impl Error {
         self
     }
 
+    /// Adds the next step where none is said yet.
+    #[must_use]
+    pub(crate) fn or_hint(mut self, hint: &str) -> Self {
+        self.0.hint.get_or_insert_with(|| hint.to_owned());
+        self
+    }
+
     /// Says of a refusal of the system what it was part of; other errors name that already.
     #[must_use]
     pub(crate) fn part_of(mut self, act: &'static str, object: impl fmt::Display) -> Self {

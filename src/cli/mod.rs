@@ -18,9 +18,11 @@ mod size;
 mod tag;
 mod terminal;
 
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use rustix::io::Errno;
 
 use crate::error::{Cause, Error, Result};
 use args::{Cli, Command};
@@ -37,9 +39,34 @@ pub fn main() -> ExitCode {
     };
     raise_file_limit();
     let session = Session::new(cli.global);
+    let room = room(&cli.command);
     match run(&session, cli.command) {
         Ok(code) => code,
-        Err(e) => ExitCode::from(say_error(&session, &e)),
+        Err(e) => ExitCode::from(say_error(&session, &with_next_step(e, room))),
+    }
+}
+
+/// Says where a command needs room, and what makes some.
+fn room(command: &Command) -> &'static str {
+    match command {
+        Command::Export(_) => "make room there, or name a destination on another file system",
+        Command::Gc(_) => "make a little room on the file system of the store, and run it again",
+        _ => "make room on the file system of the store: `ocistore gc` deletes what no name needs",
+    }
+}
+
+/// Adds what helps where the system has no more of something, and nothing better is said already.
+fn with_next_step(e: Error, room: &str) -> Error {
+    let Cause::Io(io) = e.cause() else {
+        return e;
+    };
+    // Where a library puts a path before the error, only its kind is left.
+    match io.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => e.or_hint(room),
+        _ if Errno::from_io_error(io) == Some(Errno::MFILE) => {
+            e.or_hint("raise the limit of open files (`ulimit -Hn`)")
+        }
+        _ => e,
     }
 }
 

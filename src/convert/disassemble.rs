@@ -143,7 +143,9 @@ impl Bench<'_> {
                 .unwrap_or_else(|| e.in_layer(&blob.to_string()))
         };
         let finished = parsed.map_err(told).and_then(|entries| {
-            self.workers.submit(batch, &results)?;
+            // Where a worker has stopped, its reason is told and not that it stopped.
+            let submitted = self.workers.submit(batch, &results);
+            submitted.map_err(|e| results.failure().unwrap_or(e))?;
             let contents = results.collect()?;
             let actual = DiffId(tar.finish());
             if actual != *diff_id {

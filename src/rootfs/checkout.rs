@@ -53,7 +53,7 @@ pub enum Strictness {
 /// Whether a checkout is on the disk before it is in its place.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Flush {
-    /// After a power cut the target is whole or as it was before.
+    /// After a power cut the target is whole, or as it was before where the checkout had not returned.
     #[default]
     Whole,
     /// Nothing is promised: for directories that do not outlive the machine's uptime anyway.
@@ -117,10 +117,15 @@ pub fn checkout(
         let done = checkout
             .lay_out(root)
             .and_then(|report| staging.put_in_place().map(|()| report));
-        done.map_err(|failure| match staging.discard() {
+        let report = done.map_err(|failure| match staging.discard() {
             Ok(()) => with_next_step(failure),
             Err(left) => failure.hint(left.to_string()),
-        })
+        })?;
+        match options.flush {
+            Flush::Whole => staging.sync_place()?,
+            Flush::Never => {}
+        }
+        Ok(report)
     };
     let Some(jobs) = options.jobs else {
         return run();

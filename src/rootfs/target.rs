@@ -74,7 +74,27 @@ impl Staging {
         self.check_parent()?;
         self.check_is(&self.staged, "the new directory beside it was moved away")?;
         self.rename()?;
-        self.check_is(self.name.as_bytes(), "something else was put there")
+        match self.is_at(self.name.as_bytes()) {
+            Ok(false) | Err(Errno::NOENT) => Err(self.swapped("something else was put there")),
+            // It is in its place: where that cannot be looked at any more, it must not be emptied for it.
+            Ok(true) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Makes its place durable.
+    pub(super) fn sync_place(&self) -> Result<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let synced = match rustix::fs::openat(&self.parent, c".", flags, Mode::empty()) {
+            Ok(parent) => rustix::fs::fsync(parent),
+            // It may be written to and not read.
+            Err(Errno::ACCESS) => rustix::fs::syncfs(self.root()),
+            Err(e) => Err(e),
+        };
+        match synced {
+            // Not every file system has something to sync there.
+            Err(Errno::INVAL) => Ok(()),
+            other => other.context("sync the directory of", quoted(&self.target)),
+        }
     }
 
     /// Fails where the target's directory is not the one that it was.
@@ -82,8 +102,10 @@ impl Staging {
         let above = self.target.parent().unwrap_or(&self.target);
         let now = open_parent(above).and_then(|now| host::identify(now.as_fd(), b""));
         let then = host::identify(self.parent.as_fd(), b"").context("look at", quoted(above))?;
-        if now == Ok(then) {
-            return Ok(());
+        match now {
+            Ok(now) if now == then => return Ok(()),
+            Ok(_) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ACCESS) => {}
+            Err(e) => return Err(e).context("look at", quoted(above)),
         }
         Err(self.swapped(&format!("its directory {} is another now", quoted(above))))
     }

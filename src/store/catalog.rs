@@ -294,12 +294,12 @@ fn builder() -> redb::Builder {
 
 /// Tells damage, which a rebuild mends, from what the system refused.
 fn catalog_error(path: &Path, e: redb::Error) -> Error {
-    let cause = match e {
-        redb::Error::Io(e) if !is_torn(&e) => Cause::Io(e),
-        other => Cause::Damaged(other.to_string()),
-    };
-    Error::new("read the catalog", quoted(path), cause)
-        .hint("remove the file: the next command makes it again, nothing is lost")
+    match e {
+        redb::Error::Io(e) if !is_torn(&e) => {
+            Error::new("read the catalog", quoted(path), Cause::Io(e))
+        }
+        other => wrong(path, other),
+    }
 }
 
 /// A file that ends too early is as torn as one with bytes that make no sense.

@@ -280,12 +280,12 @@ pub(crate) struct Entry {
 pub(crate) fn look(root: &Path) -> Tree {
     let mut tree = Tree::new();
     let mut first = BTreeMap::new();
-    look_below(root, String::new(), &mut first, &mut tree);
+    look_below(root, Path::new(""), &mut first, &mut tree);
     tree
 }
 
-fn look_below(root: &Path, path: String, first: &mut BTreeMap<u64, String>, tree: &mut Tree) {
-    let here = root.join(&path);
+fn look_below(root: &Path, path: &Path, first: &mut BTreeMap<u64, String>, tree: &mut Tree) {
+    let here = root.join(path);
     let stat = fs::symlink_metadata(&here).unwrap();
     let kind = stat.file_type();
     let (kind, body) = match kind {
@@ -300,19 +300,14 @@ fn look_below(root: &Path, path: String, first: &mut BTreeMap<u64, String>, tree
     };
     if kind == 'd' {
         let entries = fs::read_dir(&here).unwrap();
-        let mut names: Vec<String> = entries
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
         for name in names {
-            let below = if path.is_empty() {
-                name
-            } else {
-                format!("{path}/{name}")
-            };
-            look_below(root, below, first, tree);
+            look_below(root, &path.join(name), first, tree);
         }
     }
+    // No two names of the images here become one by this.
+    let path = path.to_string_lossy().into_owned();
     let same = first.entry(stat.ino()).or_insert_with(|| path.clone());
     let entry = Entry {
         kind,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use super::plan::{self, Plan};
@@ -39,14 +39,17 @@ pub(super) fn folder_of(path: &Path) -> Result<PathBuf> {
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new(".")).to_owned();
-    if !folder.is_dir() {
-        return Err(Error::missing(
+    match fs::metadata(&folder) {
+        Ok(metadata) if metadata.is_dir() => Ok(folder),
+        Err(e) if !matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Err(e).context("look at the folder", quoted(&folder))
+        }
+        _ => Err(Error::missing(
             "export to",
             quoted(path),
             "there is no such folder",
-        ));
+        )),
     }
-    Ok(folder)
 }
 
 /// Writes a file and puts it in place of the one at `path`, durably.
