@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::meta::{Meta, Mtime};
-use crate::store::inodes;
+use crate::store::{durable, inodes};
 
 /// A file of the log, whatever its names.
 pub(crate) type FileId = usize;
@@ -86,6 +86,14 @@ impl Snapshot {
         };
         let bytes = Arc::from([]);
         Self { bytes, meta }
+    }
+
+    /// Makes a file of it.
+    pub(crate) fn put(&self, path: &Path) {
+        let Self { bytes, meta } = self;
+        let mut file = durable::create_new(path).unwrap();
+        file.write_all(bytes).unwrap();
+        assert!(inodes::give(&file, meta).unwrap().is_empty());
     }
 
     pub(crate) fn of(path: &Path) -> io::Result<Self> {

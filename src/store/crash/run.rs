@@ -3,16 +3,14 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt::{Display, Write as _};
 use std::fs;
-use std::io::Write as _;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Mutex;
 
-use super::log::Snapshot;
 use super::scenario::scratch;
 use super::states::{Dice, Disk, Recipe, State};
-use crate::store::{durable, inodes};
+use crate::store::durable;
 
 /// What a run found.
 #[derive(Debug, Default)]
@@ -152,12 +150,9 @@ fn check_one(states: &Disk, recipe: Recipe, bench: &Path, check: &Check<'_>) -> 
 pub(super) fn lay_out(states: &Disk, state: &State, disk: &Path) {
     for (path, held) in states.names(state) {
         let path = disk.join(path);
-        let Some(Snapshot { bytes, meta }) = held else {
-            durable::create_folder(&path).unwrap();
-            continue;
-        };
-        let mut file = durable::create_new(&path).unwrap();
-        file.write_all(&bytes).unwrap();
-        assert!(inodes::give(&file, &meta).unwrap().is_empty());
+        match held {
+            Some(held) => held.put(&path),
+            None => durable::create_folder(&path).unwrap(),
+        }
     }
 }

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
@@ -19,9 +18,9 @@ use crate::gc;
 use crate::limits::Limits;
 use crate::reference::{ImageName, Pick, Place};
 use crate::rootfs;
-use crate::store::Store;
 use crate::store::durable::recorder::{Omit, Recorder};
 use crate::store::locks::Wait;
+use crate::store::{Store, durable};
 use crate::watch::{Unwatched, Watch};
 
 /// A command.
@@ -160,11 +159,7 @@ impl World {
     fn import_beside_gc(&self, store: &Store, what: (usize, &str)) -> Result<()> {
         let rehearsal = scratch();
         let copy = rehearsal.path().join("store");
-        let copied = Command::new("cp")
-            .arg("-a")
-            .args([store.root(), &copy])
-            .status();
-        assert!(copied.unwrap().success());
+        copy_all(store.root(), &copy);
         let copy = Store::open(&copy, Wait::Never)?;
         let looks = Looks::default();
         self.import(&copy, what, &looks)?;
@@ -279,6 +274,21 @@ impl Expected {
 
 pub(super) fn parse(name: &str) -> ImageName {
     ImageName::parse(name).unwrap()
+}
+
+/// Copies a store. No process is started for it: until it runs its program it would hold the locks of this one.
+fn copy_all(from: &Path, to: &Path) {
+    durable::create_folder(to).unwrap();
+    // In order, so that a folder comes before what is in it.
+    for path in entries(from) {
+        if from.join(&path).is_dir() {
+            durable::create_folder(&to.join(&path)).unwrap();
+        } else {
+            Snapshot::of(&from.join(&path))
+                .unwrap()
+                .put(&to.join(&path));
+        }
+    }
 }
 
 /// Counts how often it is looked at, and when none is left collects in a store.
