@@ -54,9 +54,16 @@ fn all() -> Vec<(String, String)> {
 /// Tells whether a file is only there for tests.
 fn is_for_tests(file: &str) -> bool {
     file.starts_with("fuzzing/")
-        || ["tests.rs", "fixture.rs", "sample.rs", "golden.rs"]
-            .iter()
-            .any(|name| file.ends_with(name))
+        || file.starts_with("store/crash/")
+        || [
+            "tests.rs",
+            "fixture.rs",
+            "sample.rs",
+            "golden.rs",
+            "recorder.rs",
+        ]
+        .iter()
+        .any(|name| file.ends_with(name))
 }
 
 /// Tells whether a line of code names the crate, as `krate::` or in a `use`.

@@ -20,4 +20,6 @@ pub use report::{Report, Size, Tally};
 #[cfg(test)]
 mod beside;
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;

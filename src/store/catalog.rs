@@ -5,6 +5,7 @@
 //! a long reading lets those pass who wait to write.
 
 use std::fmt;
+use std::fs::File;
 use std::ops::Bound;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
@@ -144,7 +145,10 @@ impl Catalog {
             return Ok(());
         }
         durable::remove(staged)?;
-        let database = say(&self.path, new_database(durable::create_new(staged)?))?;
+        let database = say(
+            &self.path,
+            new_database(durable::create_new(staged)?, staged),
+        )?;
         self.write(&database, |change| {
             change.make_tables()?;
             fill(change).map(Some)
@@ -212,7 +216,7 @@ impl Catalog {
     }
 
     fn repair(&self) -> Result<()> {
-        drop(say(&self.path, builder().open(&self.path))?);
+        drop(say(&self.path, open_to_write(&self.path))?);
         Ok(())
     }
 
@@ -228,7 +232,7 @@ impl Catalog {
         write: impl FnOnce(&Change<'_>) -> Result<Option<T>>,
     ) -> Result<Option<T>> {
         let _lock = self.gate.pass(Mode::Exclusive)?;
-        let database = say(&self.path, builder().open(&self.path))?;
+        let database = say(&self.path, open_to_write(&self.path))?;
         self.write(&database, write)
     }
 
@@ -260,8 +264,26 @@ fn say<T, E: Into<redb::Error>>(path: &Path, result: std::result::Result<T, E>) 
     result.map_err(|e| catalog_error(path, e.into()))
 }
 
-fn new_database(file: std::fs::File) -> Result<Database, DatabaseError> {
+#[cfg(not(test))]
+fn new_database(file: File, _path: &Path) -> std::result::Result<Database, DatabaseError> {
     builder().create_with_backend(FileBackend::new(file)?)
+}
+
+/// In tests of crashes, what redb writes is recorded.
+#[cfg(test)]
+fn new_database(file: File, path: &Path) -> std::result::Result<Database, DatabaseError> {
+    let backend = FileBackend::new(file)?;
+    builder().create_with_backend(super::crash::backend::Recording::new(backend, path))
+}
+
+/// Opens the database that is there to write.
+fn open_to_write(path: &Path) -> std::result::Result<Database, DatabaseError> {
+    #[cfg(test)]
+    if durable::recorder::is_watched(path) {
+        let file = File::options().read(true).write(true).open(path)?;
+        return new_database(file, path);
+    }
+    builder().open(path)
 }
 
 fn builder() -> redb::Builder {

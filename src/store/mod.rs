@@ -6,6 +6,8 @@ pub mod catalog;
 mod claims;
 mod collector;
 mod commit;
+#[cfg(test)]
+pub(crate) mod crash;
 pub(crate) mod durable;
 mod epochs;
 pub mod find;
@@ -92,7 +94,7 @@ impl Store {
     }
 
     fn make(root: &Path) -> Result<()> {
-        durable::create_folder(root)?;
+        durable::create_root(root)?;
         // Contents carry setuid bits and secrets: nobody else reaches them, in a folder that was there before too.
         let only_owner = std::os::unix::fs::PermissionsExt::from_mode(0o700);
         fs::set_permissions(root, only_owner).context("keep others out of", quoted(root))?;

@@ -100,12 +100,7 @@ impl<'s> Writer<'s> {
     pub(super) fn new(store: &'s Store, epoch: Epoch) -> Result<Self> {
         let starting = starting(store)?;
         let distrust = sweep_dead_sessions(store)?;
-        let folder = tempfile::Builder::new()
-            .prefix("session-")
-            .tempdir_in(store.path("tmp"));
-        let folder = folder
-            .context("make a folder in", quoted(&store.path("tmp")))?
-            .keep();
+        let folder = durable::create_own_folder(&store.path("tmp"), "session-")?;
         let session = Lock::take(&folder.join(LOCK), Mode::Exclusive, Wait::Forever)?;
         drop(starting);
         let staged = Mutex::default();

@@ -61,9 +61,8 @@ pub(super) fn replace(
     let (staged, file) = stage.create("archive")?;
     let mut to = BufWriter::with_capacity(256 << 10, file);
     write(&mut to)?;
-    to.flush()
-        .and_then(|()| to.get_ref().sync_all())
-        .context("write", quoted(path))?;
+    to.flush().context("write", quoted(path))?;
+    durable::sync_file(to.get_ref(), &staged)?;
     durable::rename(&staged, path)?;
     durable::sync_parent(path)
 }

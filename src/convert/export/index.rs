@@ -42,7 +42,7 @@ pub(super) fn merge(folder: &Path, stage: &Stage, roots: &[Descriptor]) -> Resul
         }
         let (staged, mut file) = stage.create("index")?;
         file.write_all(&after).context("write", quoted(&staged))?;
-        file.sync_all().context("sync", quoted(&staged))?;
+        durable::sync_file(&file, &staged)?;
         // Other tools do not take our lock: what they wrote meanwhile is read anew.
         if read(&path)? == before {
             durable::rename(&staged, &path)?;

@@ -205,7 +205,7 @@ fn mark(folder: &Path, stage: &Stage) -> Result<()> {
     let (staged, mut file) = stage.create("oci-layout")?;
     file.write_all(wire::LAYOUT_FILE)
         .context("write", quoted(&staged))?;
-    file.sync_all().context("sync", quoted(&staged))?;
+    durable::sync_file(&file, &staged)?;
     durable::rename_new(&staged, &path)?;
     durable::sync_folder(folder)
 }
