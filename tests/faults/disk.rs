@@ -8,7 +8,7 @@ use std::process::Command;
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use tempfile::TempDir;
 
-use super::bench::Mount;
+use super::bench::{Mount, can_run};
 use super::image::Image;
 
 /// An image of this many files of 64 KiB that have nothing in common, and one of 5 MiB.
@@ -39,6 +39,23 @@ pub(crate) fn in_memory() -> TempDir {
         false => tempfile::tempdir(),
     }
     .unwrap()
+}
+
+/// Tells whether a file system of this kind can be made and mounted. Where it has to be, its lack is a failure.
+pub(crate) fn can_mount(kind: &str) -> bool {
+    if !can_run(&["mount", "losetup", &format!("mkfs.{kind}")]) {
+        return false;
+    }
+    let free = Command::new("losetup").arg("--find").output().unwrap();
+    let able = free.status.success();
+    assert!(
+        able || std::env::var_os("OCISTORE_REQUIRE_PEERS").is_none(),
+        "this test needs a loop device"
+    );
+    if !able {
+        eprintln!("skipped: this test needs a loop device");
+    }
+    able
 }
 
 /// Makes a file system in a file.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use tempfile::TempDir;
 
 use super::bench::{Mount, can_run};
-use super::disk::{heavy, in_memory, leave, make, mount, room, smallest};
+use super::disk::{can_mount, heavy, in_memory, leave, make, mount, room, smallest};
 use super::promise::{Source, files_of};
 use super::yard::{Outcome, Yard, points, sample};
 
@@ -113,7 +113,7 @@ fn a_full_disk_in_memory_loses_nothing() {
 
 #[test]
 fn a_full_ext4_loses_nothing() {
-    if can_run(&["mount", "mkfs.ext4"]) {
+    if can_mount("ext4") {
         let (yard, _disk) = on("ext4");
         fill(&yard, levels(7));
     }
@@ -121,7 +121,7 @@ fn a_full_ext4_loses_nothing() {
 
 #[test]
 fn a_full_xfs_loses_nothing() {
-    if can_run(&["mount", "mkfs.xfs"]) {
+    if can_mount("xfs") {
         let (yard, _disk) = on("xfs");
         fill(&yard, levels(7));
     }
@@ -129,7 +129,7 @@ fn a_full_xfs_loses_nothing() {
 
 #[test]
 fn a_full_btrfs_loses_nothing() {
-    if can_run(&["mount", "mkfs.btrfs"]) {
+    if can_mount("btrfs") {
         let (yard, _disk) = on("btrfs");
         fill(&yard, levels(7));
     }

@@ -12,8 +12,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tempfile::TempDir;
 
-use super::bench::{Tree, can_run};
-use super::disk::{in_memory, make, mount, smallest};
+use super::bench::Tree;
+use super::disk::{can_mount, in_memory, make, mount, smallest};
 use super::image::Image;
 use super::promise::{Source, files_of};
 use super::yard::{Yard, points, sample};
@@ -206,7 +206,7 @@ fn original(name: &str) -> &str {
 
 /// Cuts the power of a file system of this kind again and again.
 fn cut_power(kind: &str) {
-    if !can_run(&["mount", "mkfs.xfs", &format!("mkfs.{kind}")]) {
+    if !(can_mount("xfs") && can_mount(kind)) {
         return;
     }
     let (outer, at) = (in_memory(), TempDir::new().unwrap());
