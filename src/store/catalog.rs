@@ -93,6 +93,24 @@ impl Catalog {
             // Another process was faster, and others may have added to its catalog since.
             return Ok(());
         }
+        self.put_new(staged, fill)
+    }
+
+    /// Makes a new catalog at `staged` and puts it in place, after `clear` has moved away what is there.
+    pub(crate) fn replace<T>(
+        &self,
+        staged: &Path,
+        clear: impl FnOnce() -> Result<T>,
+        fill: impl FnOnce(&Change<'_>) -> Result<()>,
+    ) -> Result<T> {
+        // Whoever misses the file meanwhile waits for this lock before it makes another.
+        let _lock = Lock::take(&self.lock, Mode::Exclusive, Wait::Forever)?;
+        let cleared = clear()?;
+        self.put_new(staged, fill)?;
+        Ok(cleared)
+    }
+
+    fn put_new(&self, staged: &Path, fill: impl FnOnce(&Change<'_>) -> Result<()>) -> Result<()> {
         durable::remove(staged)?;
         let database = self.say(new_database(durable::create_new(staged)?))?;
         self.write(&database, |change| {

@@ -7,6 +7,7 @@ pub(crate) mod durable;
 pub mod find;
 pub mod inodes;
 pub mod locks;
+pub(crate) mod lost;
 pub mod names;
 mod objects;
 pub(crate) mod paths;

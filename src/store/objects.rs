@@ -53,7 +53,13 @@ impl Writer<'_> {
     }
 
     /// Gives a staged file its metadata and counts it in.
-    fn stage_object(&self, file: &File, id: ContentId, size: u64, meta: &Meta) -> Result<()> {
+    pub(super) fn stage_object(
+        &self,
+        file: &File,
+        id: ContentId,
+        size: u64,
+        meta: &Meta,
+    ) -> Result<()> {
         let mut meta = self.owners.apply_to_object(meta);
         let refused = inodes::give(file, &meta).or_else(|e| {
             if !is_no_id(&e) {

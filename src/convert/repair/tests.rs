@@ -1,0 +1,1 @@
+//! What a repair mends, one sentence a test.
