@@ -45,17 +45,17 @@ pub(super) fn run(session: &Session, args: &Fsck) -> Result<ExitCode> {
              with --from LAYOUT, where the same images are",
         );
     }
-    Ok(exit_code(sound))
+    Ok(exit_code(&findings.findings))
 }
 
 fn jobs(session: &Session) -> NonZeroUsize {
     NonZeroUsize::new(session.jobs()).unwrap_or(NonZeroUsize::MIN)
 }
 
-fn exit_code(sound: bool) -> ExitCode {
-    match sound {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::from(DAMAGED),
+fn exit_code(left: &[Finding]) -> ExitCode {
+    match left {
+        [] => ExitCode::SUCCESS,
+        _ => ExitCode::from(DAMAGED),
     }
 }
 
@@ -86,7 +86,7 @@ fn mend(session: &Session, from: &[String]) -> Result<ExitCode> {
     if !sound {
         session.note(&left_over(unmended, from));
     }
-    Ok(exit_code(sound))
+    Ok(exit_code(unmended))
 }
 
 /// Says what helps against damage that is left.

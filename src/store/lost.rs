@@ -18,7 +18,7 @@ pub(crate) const FOLDER: &str = "lost+found";
 
 /// A file of the store, by what it is named by.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Stored {
+pub(crate) enum Stored {
     /// A document or a kept layer.
     Blob(Digest),
     /// The recipe of a layer.
@@ -33,7 +33,7 @@ pub enum Stored {
 
 impl Stored {
     /// Reads a path below the store.
-    pub fn parse(below: &str) -> Option<Self> {
+    pub(crate) fn parse(below: &str) -> Option<Self> {
         if below == "catalog.redb" {
             return Some(Self::Catalog);
         }
@@ -54,7 +54,7 @@ impl Stored {
     }
 
     /// Returns where it is, below the store.
-    pub fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         match self {
             Self::Blob(digest) => paths::blob(digest),
             Self::Recipe(layer) => paths::recipe(layer),

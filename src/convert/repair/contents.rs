@@ -53,14 +53,14 @@ impl Mender<'_> {
         let wanted = self.wanted(open)?;
         let writer = self.store.write()?;
         let mut left: HashSet<ContentId> = wanted.cases.keys().copied().collect();
-        let mut staged = self.from_own_files(&writer, &wanted, open)?;
+        let mut staged = self.stage_own_bytes(&writer, &wanted, open)?;
         take_off(&mut left, &staged);
         if !left.is_empty() {
-            staged.extend(self.from_inodes(&writer, &wanted, &left)?);
+            staged.extend(self.stage_from_inodes(&writer, &wanted, &left)?);
             take_off(&mut left, &staged);
         }
         if !left.is_empty() {
-            staged.extend(self.from_layers(&writer, &wanted, &mut left)?);
+            staged.extend(self.stage_from_layers(&writer, &wanted, &mut left)?);
         }
         self.put_in_place(&writer, staged, open)?;
         let staged = self.inodes_again(&writer, &wanted.inodes)?;
@@ -150,7 +150,7 @@ impl Mender<'_> {
     }
 
     /// Takes the bytes of files that only their metadata is wrong of, in place or moved away before.
-    fn from_own_files(
+    fn stage_own_bytes(
         &self,
         writer: &Writer<'_>,
         wanted: &Wanted,
@@ -179,7 +179,7 @@ impl Mender<'_> {
     }
 
     /// Hashes inodes of the right length: a content's bytes are in them, too.
-    fn from_inodes(
+    fn stage_from_inodes(
         &self,
         writer: &Writer<'_>,
         wanted: &Wanted,
@@ -215,7 +215,7 @@ impl Mender<'_> {
     }
 
     /// Takes contents out of layers: those that are kept, then those of sources.
-    fn from_layers(
+    fn stage_from_layers(
         &self,
         writer: &Writer<'_>,
         wanted: &Wanted,
@@ -244,7 +244,12 @@ impl Mender<'_> {
             };
             for (tar, from) in self.tars(&layer, &known)? {
                 if has_left(left) {
-                    staged.extend(self.from_tar((writer, &layer), wanted, left, (tar, &from))?);
+                    staged.extend(self.stage_from_tar(
+                        (writer, &layer),
+                        wanted,
+                        left,
+                        (tar, &from),
+                    )?);
                 }
             }
         }
@@ -274,7 +279,7 @@ impl Mender<'_> {
         Ok(tars)
     }
 
-    fn from_tar(
+    fn stage_from_tar(
         &self,
         (writer, layer): (&Writer<'_>, &DiffId),
         wanted: &Wanted,

@@ -39,8 +39,11 @@ pub fn check(
     jobs: NonZeroUsize,
 ) -> Result<Findings> {
     let mut findings = verify(reader, depth, watch, jobs)?;
-    if findings.is_sound() && depth == Depth::Full {
-        check_trees(reader.store(), &mut findings)?;
+    let store = reader.store();
+    // A torn catalog is a finding; asking the store for one would take it away.
+    let has_catalog = store.root().join("catalog.redb").exists();
+    if findings.is_sound() && depth == Depth::Full && has_catalog {
+        check_trees(store, &mut findings)?;
     }
     Ok(findings)
 }

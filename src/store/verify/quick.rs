@@ -42,11 +42,7 @@ pub(super) fn check_inodes(
     leads: &Leads,
     result: &mut Findings,
 ) -> Result<Vec<Damage>> {
-    let walked = walk_fanned(
-        &bench.store.root().join("inodes"),
-        InodeId::from_hex,
-        |files| Ok(files),
-    )?;
+    let walked = walk_fanned(&bench.store.root().join("inodes"), InodeId::from_hex, Ok)?;
     result.strays.extend(walked.strays);
     let files: Vec<Present<InodeId>> = walked.folders.into_iter().flatten().collect();
     result.checked.inodes += files.len() as u64;
