@@ -118,21 +118,26 @@ impl Writer<'_> {
     pub(crate) fn detach(&self, what: &Stored) -> Result<Option<PathBuf>> {
         let from = self.store.path(what.path());
         let folder = self.store.path(FOLDER);
+        if is_gone(&from) {
+            return Ok(None);
+        }
         let mut number = 0u64;
         loop {
             let below = Path::new(FOLDER).join(format!("{}.{number}", what.stem()));
             let to = self.store.path(&below);
-            if fs::symlink_metadata(&from).is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
-                return Ok(None);
-            }
             durable::create_folder(&folder)?;
-            if durable::rename_new(&from, &to)? {
-                durable::sync_folder(&folder)?;
-                durable::sync_folder(self.store.root())?;
-                durable::sync_parent(&from)?;
-                return Ok(Some(below));
+            match durable::rename_new(&from, &to) {
+                Ok(true) => {
+                    durable::sync_folder(&folder)?;
+                    durable::sync_folder(self.store.root())?;
+                    durable::sync_parent(&from)?;
+                    return Ok(Some(below));
+                }
+                Ok(false) => number += 1,
+                // Another repair may have moved it, too.
+                Err(_) if is_gone(&from) => return Ok(None),
+                Err(e) => return Err(e),
             }
-            number += 1;
         }
     }
 
@@ -208,6 +213,10 @@ impl Writer<'_> {
         }
         Ok(Some((path, file)))
     }
+}
+
+fn is_gone(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
 }
 
 /// Returns the content that these bytes are.

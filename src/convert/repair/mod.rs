@@ -158,13 +158,12 @@ impl Mender<'_> {
         // From here to the end of publishing nothing asks whether to stop: what is detached has to be replaced.
         let mut repairs = Vec::with_capacity(staged.len());
         for (what, from) in staged {
-            let kept_as = writer.detach(&what)?;
-            repairs.push(Repair::new(
-                &what,
-                open.get(&what),
-                &from,
-                kept_as.as_deref(),
-            ));
+            let finding = open.get(&what);
+            let kept_as = match self.is_right_by_now(&what, finding) {
+                true => None,
+                false => writer.detach(&what)?,
+            };
+            repairs.push(Repair::new(&what, finding, &from, kept_as.as_deref()));
             self.mended.insert(what);
         }
         let published = writer.publish()?;
@@ -181,6 +180,16 @@ impl Mender<'_> {
             Err(e) if matches!(e.cause(), Cause::Damaged(_)) => Ok(()),
             other => other,
         }
+    }
+
+    /// Tells whether an object has come right since it was found wrong: by an import, or by another repair.
+    fn is_right_by_now(&self, what: &Stored, finding: Option<&Finding>) -> bool {
+        let Stored::Object(id) = what else {
+            return false;
+        };
+        let bytes_were_right = finding.is_some_and(|finding| finding.kind == Kind::Changed);
+        // One that cannot be read is not right.
+        !bytes_were_right && matches!(self.store.object_as_it_is(id), Ok(Some(_)))
     }
 
     /// Returns the blobs that may hold each layer, as far as names lead to them.
