@@ -100,6 +100,11 @@ impl Error {
         &self.0.cause
     }
 
+    /// Tells whether the system said that there is no such file.
+    pub(crate) fn is_not_found(&self) -> bool {
+        matches!(&self.0.cause, Cause::Io(e) if e.kind() == io::ErrorKind::NotFound)
+    }
+
     /// Returns the exit code of the command-line contract.
     pub fn exit_code(&self) -> u8 {
         match &self.0.cause {

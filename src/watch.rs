@@ -14,6 +14,11 @@ pub trait Watch: Sync {
     /// Tells that the work ended.
     fn end(&self);
 
+    /// Tells something that a person should know while the work goes on.
+    fn notice(&self, what: &str) {
+        let _ = what;
+    }
+
     /// Returns whether the work should stop and clean up after itself.
     fn stop(&self) -> bool;
 

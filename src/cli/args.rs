@@ -300,6 +300,9 @@ pub(super) struct Gc {
     /// Only tell what would be deleted
     #[arg(long)]
     pub(super) dry_run: bool,
+    /// Wait this long for commands that began earlier, to free what they may need; the next gc frees the rest
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    pub(super) wait: u32,
 }
 
 #[derive(Args, Debug)]

@@ -11,10 +11,12 @@ use crate::gc::{self, Report};
 pub(super) fn run(session: &Session, args: &Gc) -> Result<()> {
     let store = session.open()?;
     session.watch().begin("collecting", None);
-    let plan = gc::plan(store.collect()?, session.watch())?;
+    let watch = session.watch();
     let report = match args.dry_run {
-        true => plan.report().clone(),
-        false => plan.sweep(session.watch())?,
+        true => gc::plan(store.survey(watch)?, watch)?.report().clone(),
+        false => {
+            gc::plan(store.collect(watch)?, watch)?.sweep(session.patience(args.wait), watch)?
+        }
     };
     session.watch().end();
     for stray in &report.strays {
@@ -64,5 +66,12 @@ fn text(report: &Report, args: &Gc) -> String {
             output::bytes(report.held_by_checkouts.bytes)
         );
     }
-    text + "\n"
+    text += "\n";
+    if report.in_trash.bytes > 0 {
+        text += &format!(
+            "{} in the trash until commands that began earlier have ended: the next gc frees them\n",
+            output::bytes(report.in_trash.bytes)
+        );
+    }
+    text
 }

@@ -86,11 +86,10 @@ fn line(store: &Store, name: String, descriptor: &Descriptor, reach: &Reach) -> 
 /// Counts the regular files of all images that a name leads to.
 fn files(store: &Store, reach: &Reach) -> Result<u64> {
     store.view(|view| {
-        let nodes = view.nodes()?;
         let mut files = 0;
         for manifest in reach.images.keys() {
             if let Some(image) = view.image(manifest)? {
-                files += nodes.get(&image.root)?.totals().files;
+                files += view.node(&image.root)?.totals().files;
             }
         }
         Ok(files)

@@ -1,6 +1,7 @@
 //! Owns one run of the program: its store, its streams, its watch.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::args::{Format, Global};
 use super::output::Style;
@@ -80,6 +81,14 @@ impl Session {
             Wait::Never
         } else {
             Wait::Forever
+        }
+    }
+
+    /// Returns how long to wait for commands that began earlier.
+    pub(super) fn patience(&self, seconds: u32) -> Duration {
+        match self.wait() {
+            Wait::Forever => Duration::from_secs(u64::from(seconds)),
+            Wait::Never => Duration::ZERO,
         }
     }
 

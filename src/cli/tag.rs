@@ -12,14 +12,10 @@ pub(super) fn tag(session: &Session, args: &Tag) -> Result<()> {
     let new =
         ImageName::parse(&args.new).map_err(|e| Error::usage("name", &args.new, e.to_string()))?;
     let store = session.open()?;
-    // Held, so that nothing sweeps what is about to be named.
-    let _reading = store.read()?;
+    let reader = store.read()?;
     let found = store.find(&args.reference)?;
     let digest = found.digest;
-    store.change_names(|names| {
-        names.set(&new, found);
-        Ok(())
-    })?;
+    reader.name(&found, &new)?;
     Output {
         text: format!("{new} {digest}\n"),
         json: json!({"name": new.to_string(), "digest": digest.to_string()}),

@@ -90,6 +90,10 @@ impl Watch for Terminal {
         }
     }
 
+    fn notice(&self, what: &str) {
+        self.say(&format!("ocistore: note: {what}"));
+    }
+
     fn end(&self) {
         if let Some(bar) = self.bar().take() {
             bar.finish_and_clear();

@@ -1,5 +1,5 @@
-//! Owns what is live: all that the store's names lead to. Fails closed: what cannot be followed is an error,
-//! never "nothing there", and then nothing is deleted.
+//! Owns what is live: all that the store's names and the claims on it lead to. Fails closed: what cannot be followed is
+//! an error, never "nothing there", and then nothing more is deleted. What is live once stays so for one collection.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::{Mutex, PoisonError};
@@ -8,16 +8,18 @@ use rayon::prelude::*;
 
 use crate::digest::{ChainId, ContentId, DiffId, Digest, TreeId};
 use crate::error::{Error, Result};
-use crate::store::Store;
-use crate::store::catalog::{Live, Nodes, View};
-use crate::store::names::Names;
+use crate::store::catalog::{Change, Live, View};
 use crate::store::reach::Reach;
+use crate::store::{Collector, Look, Store};
 use crate::tree::Item;
 use crate::watch::Watch;
+use crate::wire::Descriptor;
 
 /// All that is live. An id costs about 64 bytes.
 #[derive(Debug)]
 pub(super) struct Marks {
+    /// Which claims and names there were when all that they lead to was marked.
+    pub(super) look: Look,
     reach: Reach,
     layers: BTreeSet<DiffId>,
     contents: HashSet<ContentId>,
@@ -28,27 +30,68 @@ pub(super) struct Marks {
 /// What of the catalog is live, beside what [`Reach`] knows.
 #[derive(Debug, Default)]
 struct Rows {
+    /// How often rows of trees had been added when these were marked.
+    commits: u64,
     nodes: HashSet<TreeId>,
     chains: HashSet<ChainId>,
 }
 
 impl Marks {
-    /// Marks from every name there is.
-    pub(super) fn of(store: &Store, watch: &dyn Watch) -> Result<Self> {
-        let reach = Reach::of_all(store).map_err(|e| closed(&name_of_failure(store), &e))?;
-        let layers = reach.diff_ids();
-        let contents = contents_of(store, &layers, watch)?;
-        let mut rows = None;
-        if store.has_catalog()? {
-            let marked = store.view(|view| Rows::of(view, &reach, watch));
-            rows = Some(marked.map_err(|e| closed("", &e))?);
+    /// Marks from every claim and name there is.
+    pub(super) fn of(collector: &Collector<'_>, watch: &dyn Watch) -> Result<Self> {
+        let store = collector.store();
+        let (look, roots) = collector.roots().map_err(|e| closed("", &e))?;
+        let mut marks = Self {
+            look,
+            reach: Reach::default(),
+            layers: BTreeSet::new(),
+            contents: HashSet::new(),
+            rows: store.has_catalog()?.then(Rows::default),
+        };
+        marks.follow(store, &roots, watch)?;
+        marks.mark_rows(store, watch)?;
+        Ok(marks)
+    }
+
+    /// Marks what came since, too.
+    pub(super) fn catch_up(&mut self, collector: &Collector<'_>, watch: &dyn Watch) -> Result<()> {
+        watch.check()?;
+        let (look, mut roots) = collector.roots().map_err(|e| closed("", &e))?;
+        roots.retain(|root| !self.reach.followed(root));
+        if !roots.is_empty() {
+            self.follow(collector.store(), &roots, watch)?;
         }
-        Ok(Self {
-            reach,
-            layers,
-            contents,
-            rows,
-        })
+        self.mark_rows(collector.store(), watch)?;
+        self.look = look;
+        Ok(())
+    }
+
+    /// Marks the rows of all that is live: who claimed before may have added its rows only since.
+    fn mark_rows(&mut self, store: &Store, watch: &dyn Watch) -> Result<()> {
+        let (Some(rows), reach) = (&mut self.rows, &self.reach) else {
+            return Ok(());
+        };
+        let marked = store.view(|view| rows.mark(view, reach, watch));
+        marked.map_err(|e| closed("", &e))
+    }
+
+    /// Tells whether rows of trees were added since the rows were marked.
+    pub(super) fn are_rows_old(&self, change: &Change<'_>) -> Result<bool> {
+        match &self.rows {
+            Some(rows) => Ok(change.commits()? != rows.commits),
+            None => Ok(true),
+        }
+    }
+
+    fn follow(&mut self, store: &Store, roots: &[Descriptor], watch: &dyn Watch) -> Result<()> {
+        let reach = Reach::with_referrers(store, roots);
+        let reach = reach.map_err(|e| closed(&name_of_failure(store), &e))?;
+        let mut layers = reach.diff_ids();
+        layers.retain(|layer| !self.layers.contains(layer));
+        add_contents(store, &layers, (&mut self.contents, watch))?;
+        self.layers.extend(layers);
+        self.reach.extend(reach);
+        Ok(())
     }
 
     pub(super) fn has_content(&self, id: &ContentId) -> bool {
@@ -72,11 +115,11 @@ impl Marks {
         self.contents.len() as u64
     }
 
-    /// Fails, naming the first, where the object of a live content is not there: what is dead may hold its bytes.
+    /// Fails, naming the first, where the object of a live content is nowhere: what is dead may hold its bytes.
     pub(super) fn check_contents(&self, store: &Store) -> Result<()> {
         let mut missing: Vec<&ContentId> = Vec::new();
         for id in &self.contents {
-            if store.stat_object(id)?.is_none() {
+            if store.stat_object(id)?.is_none() && !store.has_object(id)? {
                 missing.push(id);
             }
         }
@@ -92,22 +135,6 @@ impl Marks {
                     "",
                     &Error::damaged("find", "every live object", why),
                 ))
-            }
-        }
-    }
-
-    /// Fails where a name leads to what was not marked: it came while the mark was going on.
-    pub(super) fn check_names(&self, names: &Names) -> Result<()> {
-        match names
-            .entries()
-            .iter()
-            .find(|entry| !self.reach.has(&entry.descriptor.digest))
-        {
-            None => Ok(()),
-            Some(entry) => {
-                let why = format!("{} was named meanwhile", entry.descriptor.digest);
-                Err(Error::failed("sweep", "the store", why)
-                    .hint("nothing was deleted: run it again"))
             }
         }
     }
@@ -141,39 +168,37 @@ impl Live for Marks {
 
 impl Rows {
     /// Marks the rows of live images, and of every stack of layers that one of them begins with.
-    fn of(view: &View, reach: &Reach, watch: &dyn Watch) -> Result<Self> {
-        let nodes = view.nodes()?;
-        let mut rows = Self::default();
+    fn mark(&mut self, view: &View, reach: &Reach, watch: &dyn Watch) -> Result<()> {
+        self.commits = view.commits()?;
         for (manifest, docs) in &reach.images {
             watch.check()?;
             if let Some(image) = view.image(manifest)? {
-                rows.mark_tree(&nodes, image.root)?;
+                self.mark_tree(view, image.root)?;
             }
             for chain in ChainId::prefixes(&docs.config.diff_ids) {
-                rows.mark_chain(view, &nodes, chain)?;
+                self.mark_chain(view, chain)?;
             }
         }
-        Ok(rows)
+        Ok(())
     }
 
-    fn mark_chain(&mut self, view: &View, nodes: &Nodes<'_>, chain: ChainId) -> Result<()> {
-        if !self.chains.insert(chain) {
-            return Ok(());
-        }
+    /// Marks a stack of layers; one that was marked before may have got its tree since.
+    fn mark_chain(&mut self, view: &View, chain: ChainId) -> Result<()> {
+        self.chains.insert(chain);
         match view.chain(&chain)? {
-            Some(root) => self.mark_tree(nodes, root),
+            Some(root) => self.mark_tree(view, root),
             None => Ok(()),
         }
     }
 
-    fn mark_tree(&mut self, nodes: &Nodes<'_>, root: TreeId) -> Result<()> {
+    fn mark_tree(&mut self, view: &View, root: TreeId) -> Result<()> {
         let mut waiting = vec![root];
         while let Some(id) = waiting.pop() {
             // What is marked has its whole subtree marked, or waiting.
             if !self.nodes.insert(id) {
                 continue;
             }
-            let node = nodes.get(&id)?;
+            let node = view.node(&id)?;
             waiting.extend(node.entries.iter().filter_map(|(_, item)| match item {
                 Item::Dir(subtree) => Some(subtree.id),
                 Item::Leaf(_) => None,
@@ -184,19 +209,19 @@ impl Rows {
 }
 
 /// Reads what live layers carry; every recipe is checked against its checksum as it is opened.
-fn contents_of(
+fn add_contents(
     store: &Store,
     layers: &BTreeSet<DiffId>,
-    watch: &dyn Watch,
-) -> Result<HashSet<ContentId>> {
+    (contents, watch): (&mut HashSet<ContentId>, &dyn Watch),
+) -> Result<()> {
     let layers: Vec<&DiffId> = layers.iter().collect();
-    let all = Mutex::new(HashSet::new());
+    let all = Mutex::new(contents);
     let read = |layer: &&DiffId| -> Result<()> {
         watch.check()?;
-        let contents = store.recipe(layer)?.contents()?;
+        let found = store.recipe(layer)?.contents()?;
         let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
         // One by one: most are there already, and reserving for all would double the set.
-        for content in contents {
+        for content in found {
             all.insert(content.id);
         }
         Ok(())
@@ -206,8 +231,7 @@ fn contents_of(
     outcomes
         .into_iter()
         .collect::<Result<()>>()
-        .map_err(|e| closed("", &e))?;
-    Ok(all.into_inner().unwrap_or_else(PoisonError::into_inner))
+        .map_err(|e| closed("", &e))
 }
 
 /// Returns the first name that cannot be followed on its own, with a colon after it, or nothing.

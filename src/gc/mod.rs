@@ -4,10 +4,10 @@
 //! ```text
 //! names ─► documents ─► layers ─► recipes ─► contents        mark
 //! objects/ inodes/ blobs/ layers/  less what is marked        plan: a dry run ends here
-//! rows ─► blobs ─► recipes ─► objects and inodes              sweep
+//! records ─► blobs ─► recipes ─► objects and inodes ─► trees   sweep
 //! ```
 //!
-//! A plan holds the collector's lock from the mark to the end of the sweep.
+//! Others read, import and name meanwhile: nobody waits for longer than for one batch.
 
 mod mark;
 mod plan;
@@ -17,5 +17,7 @@ mod sweep;
 pub use plan::{Plan, plan};
 pub use report::{Report, Size, Tally};
 
+#[cfg(test)]
+mod beside;
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,8 @@ use crate::store::verify::present::{Present, walk_digests, walk_fanned};
 use crate::store::{Collector, Store};
 use crate::watch::Watch;
 
-/// What a collection would do. It holds the right to delete, and goes stale in nobody's hands: nobody adds meanwhile.
+/// What a collection would do. It holds the right to delete; others go on, and what they commit meanwhile is looked at
+/// again before anything of it goes.
 #[derive(Debug)]
 pub struct Plan<'s> {
     pub(super) collector: Collector<'s>,
@@ -20,18 +21,19 @@ pub struct Plan<'s> {
 /// What goes, with the bytes of each.
 #[derive(Debug, Default)]
 pub(super) struct Dead {
+    pub(super) documents: Vec<(Digest, u64)>,
     pub(super) blobs: Vec<(Digest, u64)>,
     pub(super) recipes: Vec<(DiffId, u64)>,
     pub(super) objects: Vec<(ContentId, u64)>,
     pub(super) inodes: Vec<(InodeId, u64)>,
 }
 
-/// Plans a collection: marks what names lead to and looks what else is there.
+/// Plans a collection: marks what claims and names lead to and looks what else is there.
 ///
 /// Fails closed (exit 3): a name, document, recipe or object that is missing or damaged stops it.
 pub fn plan<'s>(collector: Collector<'s>, watch: &dyn Watch) -> Result<Plan<'s>> {
     watch.begin("marking", None);
-    let planned = look(collector.store(), watch);
+    let planned = look(&collector, watch);
     watch.end();
     let (marks, dead, report) = planned?;
     Ok(Plan {
@@ -49,38 +51,34 @@ impl Plan<'_> {
     }
 }
 
-fn look(store: &Store, watch: &dyn Watch) -> Result<(Marks, Dead, Report)> {
-    let marks = Marks::of(store, watch)?;
+fn look(collector: &Collector<'_>, watch: &dyn Watch) -> Result<(Marks, Dead, Report)> {
+    let store = collector.store();
+    let marks = Marks::of(collector, watch)?;
     let (mut dead, mut report) = (Dead::default(), Report::default());
-    look_at_objects(store, &marks, &mut dead, &mut report)?;
+    look_at_objects(store, &marks, (&mut dead, &mut report))?;
     if report.objects.kept < marks.content_count() {
         marks.check_contents(store)?;
     }
     watch.check()?;
-    look_at_inodes(store, &marks, &mut dead, &mut report)?;
-    look_at_recipes(store, &marks, &mut dead, &mut report)?;
-    look_at_blobs(store, &marks, &mut dead, &mut report)?;
+    look_at_inodes(store, &marks, (&mut dead, &mut report))?;
+    look_at_recipes(store, &marks, (&mut dead, &mut report))?;
+    look_at_blobs(store, &marks, (&mut dead, &mut report))?;
     report.strays.sort();
+    report.count_unlinked(collector.earlier());
+    report.count_unlinked(collector.in_trash()?);
     Ok((marks, dead, report))
 }
 
 fn look_at_objects(
     store: &Store,
     marks: &Marks,
-    dead: &mut Dead,
-    report: &mut Report,
+    (dead, report): (&mut Dead, &mut Report),
 ) -> Result<()> {
-    let walked = walk_fanned(
-        &store.root().join("objects"),
-        ContentId::from_hex,
-        |files| {
-            Ok(sort_out(
-                &files,
-                |report| &mut report.objects,
-                |file| marks.has_content(&file.id),
-            ))
-        },
-    )?;
+    let folder = store.root().join("objects");
+    let walked = walk_fanned(&folder, ContentId::from_hex, |files| {
+        let live = |file: &Present<ContentId>| marks.has_content(&file.id);
+        Ok(sort_out(&files, |report| &mut report.objects, live))
+    })?;
     for (goes, part) in walked.folders {
         dead.objects.extend(goes);
         report.add(part);
@@ -94,16 +92,12 @@ fn look_at_objects(
 fn look_at_inodes(
     store: &Store,
     marks: &Marks,
-    dead: &mut Dead,
-    report: &mut Report,
+    (dead, report): (&mut Dead, &mut Report),
 ) -> Result<()> {
     let anything = marks.content_count() > 0;
     let walked = walk_fanned(&store.root().join("inodes"), InodeId::from_hex, |files| {
-        Ok(sort_out(
-            &files,
-            |report| &mut report.inodes,
-            |file| anything && file.links > 1,
-        ))
+        let stays = |file: &Present<InodeId>| anything && file.links > 1;
+        Ok(sort_out(&files, |report| &mut report.inodes, stays))
     })?;
     for (goes, part) in walked.folders {
         dead.inodes.extend(goes);
@@ -116,8 +110,7 @@ fn look_at_inodes(
 fn look_at_recipes(
     store: &Store,
     marks: &Marks,
-    dead: &mut Dead,
-    report: &mut Report,
+    (dead, report): (&mut Dead, &mut Report),
 ) -> Result<()> {
     let walked = walk_digests(&store.root().join("layers"))?;
     for files in walked.folders {
@@ -131,25 +124,25 @@ fn look_at_recipes(
     Ok(())
 }
 
-fn look_at_blobs(store: &Store, marks: &Marks, dead: &mut Dead, report: &mut Report) -> Result<()> {
+fn look_at_blobs(
+    store: &Store,
+    marks: &Marks,
+    (dead, report): (&mut Dead, &mut Report),
+) -> Result<()> {
     let walked = walk_digests(&store.root().join("blobs"))?;
     for file in walked.folders.iter().flatten() {
-        let fate = if marks.has_blob(&file.id) {
-            Fate::Stays
-        } else {
-            Fate::Goes
+        let fate = match marks.has_blob(&file.id) {
+            true => Fate::Stays,
+            false => Fate::Goes,
         };
         let is_json = store.may_be_document(&file.id, file.stat.size)?;
-        let tally = if is_json {
-            &mut report.documents
-        } else {
-            &mut report.blobs
+        let (tally, goes) = match is_json {
+            true => (&mut report.documents, &mut dead.documents),
+            false => (&mut report.blobs, &mut dead.blobs),
         };
         tally.count(file, fate);
         report.count_space(file, fate);
-        if fate == Fate::Goes {
-            dead.blobs.push((file.id, file.stat.size));
-        }
+        goes.extend((fate == Fate::Goes).then_some((file.id, file.stat.size)));
     }
     report.strays.extend(walked.strays);
     Ok(())
@@ -163,7 +156,10 @@ fn sort_out<I: Copy>(
 ) -> (Vec<(I, u64)>, Report) {
     let (mut goes, mut report) = (Vec::new(), Report::default());
     for file in files {
-        let fate = if stays(file) { Fate::Stays } else { Fate::Goes };
+        let fate = match stays(file) {
+            true => Fate::Stays,
+            false => Fate::Goes,
+        };
         tally(&mut report).count(file, fate);
         report.count_space(file, fate);
         if fate == Fate::Goes {

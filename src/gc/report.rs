@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::store::trash::Unlinked;
 use crate::store::verify::present::Present;
 
 /// What a plan finds, and what its sweep then did: a dry run reports the same numbers.
@@ -23,6 +24,9 @@ pub struct Report {
     pub freed: Size,
     /// What is dead too, and deleted, but stays on the disk as long as a checkout holds a link to it.
     pub held_by_checkouts: Size,
+    /// What is dead too, and in the trash, but may be needed by commands that began before it went there: the next
+    /// collection frees it.
+    pub in_trash: Size,
     /// Files in the store's folders that are not named as the store names files; they are left alone.
     pub strays: Vec<PathBuf>,
 }
@@ -67,6 +71,7 @@ impl Report {
             blobs,
             freed: _,
             held_by_checkouts: _,
+            in_trash: _,
             strays: _,
         } = self;
         [objects, inodes, recipes, documents, blobs]
@@ -85,6 +90,33 @@ impl Report {
         size.disk_bytes += file.disk_bytes;
     }
 
+    /// Counts what was unlinked, or would be.
+    pub(super) fn count_unlinked(&mut self, unlinked: Unlinked) {
+        let Unlinked {
+            files: _,
+            freed,
+            freed_disk,
+            held,
+            held_disk,
+        } = unlinked;
+        self.freed.add(Size {
+            bytes: freed,
+            disk_bytes: freed_disk,
+        });
+        self.held_by_checkouts.add(Size {
+            bytes: held,
+            disk_bytes: held_disk,
+        });
+    }
+
+    /// Counts what stays in the trash.
+    pub(super) fn count_trash(&mut self, trash: Unlinked) {
+        self.in_trash.add(Size {
+            bytes: trash.freed + trash.held,
+            disk_bytes: trash.freed_disk + trash.held_disk,
+        });
+    }
+
     /// Adds what another part of the walk counted.
     pub(super) fn add(&mut self, other: Self) {
         let Self {
@@ -95,6 +127,7 @@ impl Report {
             blobs,
             freed,
             held_by_checkouts,
+            in_trash,
             strays,
         } = other;
         self.objects.add(objects);
@@ -104,6 +137,7 @@ impl Report {
         self.blobs.add(blobs);
         self.freed.add(freed);
         self.held_by_checkouts.add(held_by_checkouts);
+        self.in_trash.add(in_trash);
         self.strays.extend(strays);
     }
 }
@@ -120,6 +154,14 @@ impl Tally {
                 self.deleted_bytes += file.stat.size;
             }
         }
+    }
+
+    /// Takes back that a file goes: somebody named what needs it meanwhile.
+    pub(super) fn spare(&mut self, bytes: u64) {
+        self.deleted -= 1;
+        self.deleted_bytes -= bytes;
+        self.kept += 1;
+        self.kept_bytes += bytes;
     }
 
     fn add(&mut self, other: Self) {

@@ -1,52 +1,81 @@
-//! Owns the sweep: deletes what a plan found dead, from the top down, each step durable before the next.
+//! Owns the sweep: moves to the trash what a plan found dead, in short batches from the top down, and unlinks it once
+//! nobody is left who may need it. Others commit between any two batches; what they claim or name is marked first.
 //!
 //! Whoever stops half-way leaves garbage that is whole from the bottom up: no recipe without its contents, no record
 //! of a file that is gone. An importer that finds a recipe may therefore rely on its contents. See `docs/gc.md`.
 
-use rayon::prelude::*;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
+use super::mark::Marks;
 use super::plan::{Dead, Plan};
-use super::report::Report;
+use super::report::{Report, Size, Tally};
+use crate::digest::ContentId;
 use crate::error::Result;
-use crate::store::Collector;
+use crate::store::catalog::{DeadRows, Live as _, TreeRow};
+use crate::store::{Collector, paths};
 use crate::watch::Watch;
 
+/// How long one batch may keep others waiting.
+const GOAL: Duration = Duration::from_millis(8);
+
+/// How many files or rows one batch has at the most.
+const MOST: usize = 4096;
+
 impl Plan<'_> {
-    /// Deletes what is dead; returns what was done, which is what [`Plan::report`] said.
+    /// Deletes what is dead; returns what was done.
     ///
-    /// Stopped or failed half-way, it leaves garbage that the next collection takes.
-    pub fn sweep(self, watch: &dyn Watch) -> Result<Report> {
+    /// Waits up to `patience` for commands that began before, since they may need what is in the trash; after that it is
+    /// left to the next collection. Stopped or failed half-way, the sweep leaves garbage that the next one takes.
+    pub fn sweep(self, patience: Duration, watch: &dyn Watch) -> Result<Report> {
         let Self {
             collector,
             marks,
             dead,
-            report,
+            mut report,
         } = self;
-        // Names need no more than the lock that this holds: they must not move to what is about to go.
-        collector.store().change_names(|names| {
-            marks.check_names(names)?;
-            // First the index: it must never speak of a file that is gone.
-            if marks.has_rows() {
-                collector.retain_catalog(&marks)?;
-            }
-            watch.begin("sweeping", Some(dead.bytes()));
-            let swept = sweep_files(&collector, &dead, watch);
-            watch.end();
-            swept
-        })?;
-        Ok(report)
+        report.freed = Size::default();
+        report.held_by_checkouts = Size::default();
+        report.count_unlinked(collector.earlier());
+        watch.begin("sweeping", Some(dead.bytes()));
+        let mut sweep = Sweep {
+            collector: &collector,
+            marks,
+            report,
+            epoch: 0,
+            watch,
+        };
+        let swept = sweep.run(&dead, patience);
+        watch.end();
+        swept.map(|()| sweep.report)
     }
 }
 
 impl Dead {
     fn bytes(&self) -> u64 {
         let Self {
+            documents,
             blobs,
             recipes,
             objects,
             inodes,
         } = self;
-        sum(blobs) + sum(recipes) + sum(objects) + sum(inodes)
+        sum(documents) + sum(blobs) + sum(recipes) + sum(objects) + sum(inodes)
+    }
+
+    fn is_empty(&self) -> bool {
+        let Self {
+            documents,
+            blobs,
+            recipes,
+            objects,
+            inodes,
+        } = self;
+        documents.is_empty()
+            && blobs.is_empty()
+            && recipes.is_empty()
+            && objects.is_empty()
+            && inodes.is_empty()
     }
 }
 
@@ -54,42 +83,184 @@ fn sum<I>(files: &[(I, u64)]) -> u64 {
     files.iter().map(|(_, bytes)| bytes).sum()
 }
 
-fn sweep_files(collector: &Collector<'_>, dead: &Dead, watch: &dyn Watch) -> Result<()> {
-    let Dead {
-        blobs,
-        recipes,
-        objects,
-        inodes,
-    } = dead;
-    // A file system may make deletions durable in any order: what has to be gone first is synced first.
-    if !blobs.is_empty() {
-        delete_all(blobs, watch, |id| collector.delete_blob(id))?;
-        collector.sync_below("blobs")?;
-    }
-    if !recipes.is_empty() {
-        delete_all(recipes, watch, |id| collector.delete_recipe(id))?;
-        collector.sync_below("layers")?;
-    }
-    if !objects.is_empty() {
-        delete_all(objects, watch, |id| collector.delete_object(id))?;
-        collector.sync_below("objects")?;
-    }
-    if !inodes.is_empty() {
-        delete_all(inodes, watch, |id| collector.delete_inode(id))?;
-        collector.sync_below("inodes")?;
-    }
-    Ok(())
+struct Sweep<'a> {
+    collector: &'a Collector<'a>,
+    marks: Marks,
+    report: Report,
+    /// The epoch that the trash is of.
+    epoch: u64,
+    watch: &'a dyn Watch,
 }
 
-fn delete_all<I: Sync>(
-    files: &[(I, u64)],
-    watch: &dyn Watch,
-    delete: impl Fn(&I) -> Result<()> + Sync,
-) -> Result<()> {
-    files.par_iter().try_for_each(|(id, bytes)| {
-        watch.check()?;
-        delete(id)?;
-        watch.advance(*bytes);
+/// What a kind of file is to a sweep.
+struct Kind<I> {
+    below: fn(&I) -> PathBuf,
+    is_live: fn(&Marks, &I) -> bool,
+    tally: fn(&mut Report) -> &mut Tally,
+}
+
+impl Sweep<'_> {
+    fn run(&mut self, dead: &Dead, patience: Duration) -> Result<()> {
+        let rows = self.dead_rows()?;
+        let nothing = dead.is_empty() && rows.objects.is_empty() && rows.trees.is_empty();
+        if nothing && self.collector.store().trash()?.is_empty() {
+            return Ok(());
+        }
+        self.epoch = self.collector.open_trash()?;
+        // First the index: it must never speak of a file that is gone.
+        self.drop_objects(&rows.objects)?;
+        self.discard_all(dead)?;
+        self.collector.begin_epoch()?;
+        if self.collector.wait_for_others(patience, self.watch)? {
+            // What readers found before is theirs until they leave: now nobody is left who has found any of these.
+            self.drop_trees()?;
+        }
+        self.report.count_unlinked(self.collector.free()?);
+        self.report.count_trash(self.collector.in_trash()?);
         Ok(())
-    })
+    }
+
+    fn dead_rows(&self) -> Result<DeadRows> {
+        match self.marks.has_rows() {
+            true => self
+                .collector
+                .store()
+                .view(|view| view.dead_rows(&self.marks)),
+            false => Ok(DeadRows::default()),
+        }
+    }
+
+    fn drop_objects(&mut self, dead: &[ContentId]) -> Result<()> {
+        let mut pace = Pace::default();
+        let mut left = dead;
+        while !left.is_empty() {
+            let (batch, rest) = left.split_at(pace.most.min(left.len()));
+            let begin = Instant::now();
+            let done = self.collector.change_catalog(&self.marks.look, |change| {
+                let mut batch = batch.to_vec();
+                batch.retain(|id| !self.marks.object(id));
+                change.drop_objects(&batch).map(Some)
+            })?;
+            match done {
+                Some(()) => left = rest,
+                None => self.marks.catch_up(self.collector, self.watch)?,
+            }
+            pace.took(begin.elapsed());
+        }
+        Ok(())
+    }
+
+    /// Moves all files away. A file system may make that durable in any order: what has to be gone first is synced first.
+    fn discard_all(&mut self, dead: &Dead) -> Result<()> {
+        let blobs = |tally| Kind {
+            below: paths::blob,
+            is_live: Marks::has_blob,
+            tally,
+        };
+        self.discard(&dead.documents, &blobs(|report| &mut report.documents))?;
+        self.discard(&dead.blobs, &blobs(|report| &mut report.blobs))?;
+        if !(dead.documents.is_empty() && dead.blobs.is_empty()) {
+            self.collector.sync_below("blobs")?;
+        }
+        let recipes = Kind {
+            below: paths::recipe,
+            is_live: Marks::has_layer,
+            tally: |report| &mut report.recipes,
+        };
+        self.discard(&dead.recipes, &recipes)?;
+        if !dead.recipes.is_empty() {
+            self.collector.sync_below("layers")?;
+        }
+        let objects = Kind {
+            below: paths::object,
+            is_live: Marks::has_content,
+            tally: |report| &mut report.objects,
+        };
+        self.discard(&dead.objects, &objects)?;
+        let inodes = Kind {
+            below: paths::inode,
+            is_live: |_, _| false,
+            tally: |report| &mut report.inodes,
+        };
+        self.discard(&dead.inodes, &inodes)
+    }
+
+    fn discard<I>(&mut self, files: &[(I, u64)], kind: &Kind<I>) -> Result<()> {
+        let mut pace = Pace::default();
+        let mut left = files;
+        while !left.is_empty() {
+            self.watch.check()?;
+            let (files, rest) = left.split_at(pace.most.min(left.len()));
+            let (dead, live): (Vec<_>, Vec<_>) = files
+                .iter()
+                .partition(|(id, _)| !(kind.is_live)(&self.marks, id));
+            let seen = (&self.marks.look, self.epoch);
+            let mut took = Duration::ZERO;
+            let done = self.collector.batch(seen, |batch| {
+                let begin = Instant::now();
+                let mut all = dead.iter();
+                let done = all.try_for_each(|(id, _)| batch.discard(&(kind.below)(id)));
+                took = begin.elapsed();
+                done
+            })?;
+            if done.is_none() {
+                self.marks.catch_up(self.collector, self.watch)?;
+                continue;
+            }
+            left = rest;
+            pace.took(took);
+            let tally = (kind.tally)(&mut self.report);
+            live.iter().for_each(|(_, bytes)| tally.spare(*bytes));
+            self.watch
+                .advance(dead.iter().map(|(_, bytes)| bytes).sum());
+        }
+        Ok(())
+    }
+
+    fn drop_trees(&mut self) -> Result<()> {
+        // Looked for again: what was committed since may need rows that nothing needed before.
+        let rows = self.dead_rows()?.trees;
+        let mut pace = Pace::default();
+        let mut left: &[TreeRow] = &rows;
+        while !left.is_empty() {
+            self.watch.check()?;
+            let (batch, rest) = left.split_at(pace.most.min(left.len()));
+            let begin = Instant::now();
+            let done = self.collector.change_catalog(&self.marks.look, |change| {
+                if self.marks.are_rows_old(change)? {
+                    return Ok(None);
+                }
+                let mut batch = batch.to_vec();
+                batch.retain(|row| !row.is_live(&self.marks));
+                change.drop_trees(&batch).map(Some)
+            })?;
+            match done {
+                Some(()) => left = rest,
+                None => self.marks.catch_up(self.collector, self.watch)?,
+            }
+            pace.took(begin.elapsed());
+        }
+        Ok(())
+    }
+}
+
+/// How many files or rows go in one batch.
+struct Pace {
+    most: usize,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { most: 64 }
+    }
+}
+
+impl Pace {
+    fn took(&mut self, time: Duration) {
+        if time > GOAL {
+            self.most = (self.most / 2).max(16);
+        } else if time < GOAL / 2 {
+            self.most = (self.most * 2).min(MOST);
+        }
+    }
 }

@@ -201,11 +201,9 @@ impl Checkout<'_> {
         };
         let probe = Probe::new(staging.root())?;
         writer.store().view(|view| {
-            let nodes = view.nodes()?;
-            let start = sub::start(&nodes, root, options.sub.as_ref())?;
+            let start = sub::start(view, root, options.sub.as_ref())?;
             let planner = Planner {
-                nodes,
-                givens: view.givens()?,
+                view,
                 owners: &options.owners,
                 stored: writer.owners(),
                 linking,

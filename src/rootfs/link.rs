@@ -155,10 +155,11 @@ impl Maker<'_> {
     ) -> Result<()> {
         let Place { at, name, leaf } = place;
         let folder = self.writer.store().folder().as_fd();
-        let link = || host::link((folder, from.as_os_str().as_bytes()), (at, name));
-        // A file that is just being replaced by a fresh one can be gone for the moment of one look.
-        let linked = link().or_else(|e| if e == Errno::NOENT { link() } else { Err(e) });
-        match linked {
+        let size = self.plan.object(object).size;
+        let wanted = Stat::wanted(size, &self.plan.leaf(leaf).meta);
+        let link = |from: &Path| host::link((folder, from.as_os_str().as_bytes()), (at, name));
+        let linked = self.writer.store().wherever(from, |from| Ok(link(from)?))?;
+        match linked.map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO)) {
             Ok(()) => {}
             Err(Errno::MLINK) => {
                 tally.full.push(leaf);
@@ -179,10 +180,19 @@ impl Maker<'_> {
             }
             Err(e) => return Err(e).with(|| self.show(place), "link"),
         }
-        let stat = host::stat(at, name).with(|| self.show(place), "look at")?;
-        let size = self.plan.object(object).size;
-        let differs =
-            Stat::seen(&stat).differences(&Stat::wanted(size, &self.plan.leaf(leaf).meta));
+        let mut differs = self.differences(place, &wanted)?;
+        if !differs.is_empty() {
+            // It may have been moved away and put in place again by another, with other metadata: the old one is kept.
+            for other in self.writer.store().discarded(from)? {
+                host::unlink(at, name).with(|| self.show(place), "replace")?;
+                link(&other).with(|| self.show(place), "link")?;
+                let differences = self.differences(place, &wanted)?;
+                if differences.is_empty() {
+                    differs = differences;
+                    break;
+                }
+            }
+        }
         if differs.is_empty() {
             tally.report.linked.add(size);
         } else {
@@ -193,6 +203,12 @@ impl Maker<'_> {
             });
         }
         Ok(())
+    }
+
+    /// Says how what was linked differs from what the image wants.
+    fn differences(&self, place: Place<'_>, wanted: &Stat) -> Result<Vec<&'static str>> {
+        let stat = host::stat(place.at, place.name).with(|| self.show(place), "look at")?;
+        Ok(Stat::seen(&stat).differences(wanted))
     }
 
     fn make_empty(&self, place: Place<'_>, tally: &mut Tally) -> Result<()> {

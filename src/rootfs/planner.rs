@@ -18,7 +18,7 @@ use crate::digest::{ContentId, InodeId, LinkGroup, TreeId};
 use crate::error::{Error, Result};
 use crate::meta::Meta;
 use crate::path::Name;
-use crate::store::catalog::{Givens, Nodes};
+use crate::store::catalog::View;
 use crate::store::inodes::{self, Given, Owners, RefusedXattr};
 use crate::tree::{Content, Device, Item, Kind, Leaf as TreeLeaf};
 
@@ -48,9 +48,8 @@ pub(super) enum Linking {
 /// What a plan is made with.
 pub(super) struct Planner<'a> {
     /// The tree.
-    pub(super) nodes: Nodes<'a>,
+    pub(super) view: &'a View,
     /// What objects were given.
-    pub(super) givens: Givens<'a>,
     /// Whose the files are to be.
     pub(super) owners: &'a Ownership,
     /// Whose the store's are.
@@ -108,7 +107,7 @@ impl Planner<'_> {
 
     /// Reads one directory: all that does not depend on order, so that it can be done side by side.
     fn read(&self, id: &TreeId, only: Option<&Name>) -> Result<Read> {
-        let node = self.nodes.get(id)?;
+        let node = self.view.node(id)?;
         let (mut dirs, mut leaves) = (Vec::new(), Vec::with_capacity(node.entries.len()));
         let wanted = |name: &Name| only.is_none_or(|only| only == name);
         for (name, item) in node.entries.into_iter().filter(|(name, _)| wanted(name)) {
@@ -131,8 +130,8 @@ impl Planner<'_> {
         if let Kind::File(Content::Object { id, size }) = &kind {
             // A record of another size is of no use: the object is read before it is used then.
             given = self
-                .givens
-                .get(id)?
+                .view
+                .given(id)?
                 .filter(|given| given.stat.size == *size);
             wanted = match self.linking {
                 Linking::Never(why) => Wanted::Private(why),

@@ -4,7 +4,7 @@ use super::planner::Start;
 use crate::digest::TreeId;
 use crate::error::{Error, Result};
 use crate::path::{Name, Step, TreePath, escape};
-use crate::store::catalog::Nodes;
+use crate::store::catalog::View;
 use crate::tree::{Item, Kind};
 
 const ACT: &str = "check out the path";
@@ -13,7 +13,7 @@ const ACT: &str = "check out the path";
 ///
 /// A directory becomes the checkout's root. Anything else stays the one entry of its directory, which becomes the root.
 /// Symlinks on the way are not followed: the error says where they lead.
-pub(super) fn start(nodes: &Nodes<'_>, root: &TreeId, sub: Option<&TreePath>) -> Result<Start> {
+pub(super) fn start(view: &View, root: &TreeId, sub: Option<&TreePath>) -> Result<Start> {
     let Some(sub) = sub else {
         return Ok(Start {
             id: *root,
@@ -30,7 +30,7 @@ pub(super) fn start(nodes: &Nodes<'_>, root: &TreeId, sub: Option<&TreePath>) ->
         };
         let name = &name.to_name();
         let here = way.last().map_or(*root, |(id, _)| *id);
-        match nodes.get(&here)?.get(name.as_bytes()) {
+        match view.node(&here)?.get(name.as_bytes()) {
             None => {
                 return Err(Error::missing(
                     ACT,

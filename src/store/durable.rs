@@ -97,6 +97,16 @@ pub(crate) fn remove(path: &Path) -> Result<()> {
     }
 }
 
+/// Removes a folder with all that is in it; that it is gone already is fine.
+pub(crate) fn remove_folder(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => {
+            Err(e).context("remove the folder", quoted(path))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Makes a folder's names durable.
 pub(crate) fn sync_folder(path: &Path) -> Result<()> {
     File::open(path)

@@ -3,7 +3,11 @@
 //! Reading takes nothing but the store; adding takes a [`Writer`]; deleting takes a [`Collector`].
 
 pub mod catalog;
+mod claims;
+mod collector;
+mod commit;
 pub(crate) mod durable;
+mod epochs;
 pub mod find;
 pub mod inodes;
 pub mod locks;
@@ -13,6 +17,7 @@ mod objects;
 pub(crate) mod paths;
 pub mod reach;
 mod recipes;
+pub mod trash;
 pub(crate) mod variants;
 pub mod verify;
 mod writer;
@@ -26,10 +31,12 @@ use rustix::fs::{AtFlags, Mode, OFlags, Statx};
 use crate::digest::{ContentId, DiffId, Digest, InodeId};
 use crate::error::{Context, Error, Result, quoted};
 use crate::wire;
-use catalog::{Catalog, Change, Live, View};
-use locks::{Lock, Wait};
+use catalog::{Catalog, Change, View};
+use epochs::Epoch;
+use locks::{Gate, Lock, Mode as With, Wait};
 use names::Names;
 
+pub use collector::{Batch, Collector, Look};
 pub use objects::LargeObject;
 pub use recipes::{RecipeFile, RecipeSink, Segments};
 pub use writer::{BlobStage, Published, Writer};
@@ -46,18 +53,11 @@ pub struct Store {
     wait: Wait,
 }
 
-/// The right to read objects: while it is held, nothing is deleted.
+/// The right to read objects: while it is held, what was in place when it was taken can be read.
 #[derive(Debug)]
 pub struct Reader<'s> {
     store: &'s Store,
-    _epoch: Lock,
-}
-
-/// The right to delete. One at a time, and never while anybody reads or writes objects.
-#[derive(Debug)]
-pub struct Collector<'s> {
-    store: &'s Store,
-    _epoch: Lock,
+    epoch: Epoch,
 }
 
 impl Store {
@@ -118,11 +118,7 @@ impl Store {
         for folder in paths::FOLDERS {
             durable::create_folder(&root.join(folder))?;
         }
-        let _lock = Lock::take(
-            &root.join("locks/publish"),
-            locks::Mode::Exclusive,
-            Wait::Forever,
-        )?;
+        let _lock = Lock::take(&root.join("locks/names"), With::Exclusive, Wait::Forever)?;
         if root.join("format").exists() {
             return Ok(());
         }
@@ -150,51 +146,20 @@ impl Store {
         self.root.join(below)
     }
 
-    /// Takes the right to read objects.
+    /// Takes the right to read objects. Never waits: a collector keeps what its holder may have seen.
     pub fn read(&self) -> Result<Reader<'_>> {
-        let epoch = Lock::take(&self.path("epochs/current"), locks::Mode::Shared, self.wait)?;
-        Ok(Reader {
-            store: self,
-            _epoch: epoch,
-        })
+        let epoch = Epoch::enter(&self.path("epochs"))?;
+        Ok(Reader { store: self, epoch })
     }
 
-    /// Takes the right to add.
+    /// Takes the right to add. Never waits for longer than others need to begin.
     pub fn write(&self) -> Result<Writer<'_>> {
-        let epoch = Lock::take(&self.path("epochs/current"), locks::Mode::Shared, self.wait)?;
-        Writer::new(self, epoch)
+        Writer::new(self, Epoch::enter(&self.path("epochs"))?)
     }
 
-    /// Takes the right to delete.
-    pub fn collect(&self) -> Result<Collector<'_>> {
-        let epoch = Lock::take(
-            &self.path("epochs/current"),
-            locks::Mode::Exclusive,
-            self.wait,
-        )?;
-        writer::sweep_leftovers(self)?;
-        self.sweep_staged_files()?;
-        Ok(Collector {
-            store: self,
-            _epoch: epoch,
-        })
-    }
-
-    /// Removes what a command that died had staged of names or of the catalog: under their locks nobody is at it.
-    fn sweep_staged_files(&self) -> Result<()> {
-        for (lock, staged) in [
-            ("publish", "index.json"),
-            ("publish", "new"),
-            ("catalog", "catalog.redb"),
-        ] {
-            let _lock = Lock::take(
-                &self.path("locks").join(lock),
-                locks::Mode::Exclusive,
-                Wait::Forever,
-            )?;
-            durable::remove(&self.path("tmp").join(staged))?;
-        }
-        Ok(())
+    /// Passes the gate of what is put in place for names, and of what is moved away from there.
+    fn publishing(&self, with: With) -> Result<Lock> {
+        Gate::at(self.path("locks/publish")).pass(with)
     }
 
     /// Returns the names there are now.
@@ -205,11 +170,7 @@ impl Store {
     /// Changes names: all that `change` does becomes visible at once, durably.
     pub fn change_names<T>(&self, change: impl FnOnce(&mut Names) -> Result<T>) -> Result<T> {
         // Held for one small file at a time: waiting is shorter than any answer that nobody waits for.
-        let _lock = Lock::take(
-            &self.path("locks/publish"),
-            locks::Mode::Exclusive,
-            Wait::Forever,
-        )?;
+        let _lock = Lock::take(&self.path("locks/names"), With::Exclusive, Wait::Forever)?;
         let mut names = self.names()?;
         let before = names.encode();
         let done = change(&mut names)?;
@@ -241,27 +202,45 @@ impl Store {
         self.catalog.change(write)
     }
 
+    /// Changes the catalog in one transaction, unless `write` returns `None`: then nothing is changed.
+    pub fn change_catalog_if<T>(
+        &self,
+        write: impl FnOnce(&Change<'_>) -> Result<Option<T>>,
+    ) -> Result<Option<T>> {
+        self.catalog.change_if(write)
+    }
+
     /// Returns the length of a kept blob, or `None` where it is not kept.
     pub fn blob_size(&self, digest: &Digest) -> Result<Option<u64>> {
-        let path = self.path(paths::blob(digest));
-        match fs::metadata(&path) {
+        let found = self.wherever(&paths::blob(digest), |place| fs::metadata(self.path(place)));
+        match found? {
             Ok(metadata) => Ok(Some(metadata.len())),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e).context("look at the blob", digest),
+        }
+    }
+
+    /// Tells whether a blob of this size is in its place, where it need not be written again.
+    pub fn has_blob_in_place(&self, digest: &Digest, size: u64) -> Result<bool> {
+        let path = self.path(paths::blob(digest));
+        match fs::metadata(&path) {
+            Ok(metadata) => Ok(metadata.len() == size),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
             Err(e) => Err(e).context("look at", quoted(&path)),
         }
     }
 
     /// Opens a kept blob.
     pub fn open_blob(&self, digest: &Digest) -> Result<File> {
-        let path = self.path(paths::blob(digest));
-        match durable::open_regular(&path) {
+        let below = paths::blob(digest);
+        match self.wherever(&below, |place| durable::open_regular(&self.path(place)))? {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
                 Err(
                     Error::damaged("read the blob", digest, "the store does not have it")
                         .hint("import its image again"),
                 )
             }
-            other => other.context("open the blob", quoted(&path)),
+            other => other.context("open the blob", quoted(&self.path(below))),
         }
     }
 
@@ -303,17 +282,27 @@ impl Store {
 
     /// Opens an object's file.
     pub fn open_object(&self, id: &ContentId) -> Result<File> {
-        let path = self.path(paths::object(id));
-        match File::open(&path) {
+        let below = paths::object(id);
+        match self.wherever(&below, |place| File::open(self.path(place)))? {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
                 Err(Error::damaged("read the object", id, "it is missing")
                     .hint("`ocistore fsck` names the images that need it"))
             }
-            other => other.context("open the object", quoted(&path)),
+            other => other.context("open the object", quoted(&self.path(below))),
         }
     }
 
-    /// Returns what the system says of an object's own file, or `None` where there is none.
+    /// Tells whether an object's file is there, in its place or in the trash.
+    pub fn has_object(&self, id: &ContentId) -> Result<bool> {
+        let look = |place: &Path| fs::symlink_metadata(self.path(place));
+        match self.wherever(&paths::object(id), look)? {
+            Ok(_) => Ok(true),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(e).context("look at the object", id),
+        }
+    }
+
+    /// Returns what the system says of the object's own file that is in place, or `None` where there is none.
     pub fn stat_object(&self, id: &ContentId) -> Result<Option<Statx>> {
         self.stat_file(&paths::object(id))
     }
@@ -351,14 +340,28 @@ impl Store {
         self.path(paths::blob(digest))
     }
 
-    /// Tells whether the layer is there.
+    /// Tells whether the layer's recipe is in its place.
     pub fn has_recipe(&self, layer: &DiffId) -> bool {
         self.path(paths::recipe(layer)).is_file()
     }
 
     /// Opens a layer's recipe, checked against its checksum.
     pub fn recipe(&self, layer: &DiffId) -> Result<RecipeFile> {
-        RecipeFile::open(&self.path(paths::recipe(layer)), layer)
+        let below = paths::recipe(layer);
+        let open = |place: &Path| durable::open_regular(&self.path(place));
+        RecipeFile::read(self.wherever(&below, open)?, &self.path(&below), layer)
+    }
+
+    /// Makes the names of files at these places durable, and those of the folders they are in.
+    fn sync_folders(&self, places: impl Iterator<Item = PathBuf>) -> Result<()> {
+        use rayon::prelude::*;
+        let mut folders: std::collections::HashSet<PathBuf> = std::collections::HashSet::new();
+        for place in places {
+            folders.extend(place.ancestors().skip(1).map(|folder| self.path(folder)));
+        }
+        folders
+            .par_iter()
+            .try_for_each(|folder| durable::sync_folder(folder))
     }
 
     /// Returns the layers there are.
@@ -404,56 +407,6 @@ impl<'s> Reader<'s> {
     /// Returns the store.
     pub fn store(&self) -> &'s Store {
         self.store
-    }
-}
-
-impl<'s> Collector<'s> {
-    /// Returns the store.
-    pub fn store(&self) -> &'s Store {
-        self.store
-    }
-
-    /// Deletes an object; its record goes with [`Collector::retain_catalog`].
-    pub fn delete_object(&self, id: &ContentId) -> Result<()> {
-        durable::remove(&self.store.path(paths::object(id)))
-    }
-
-    /// Deletes an inode that was made for a checkout.
-    pub fn delete_inode(&self, id: &InodeId) -> Result<()> {
-        durable::remove(&self.store.path(paths::inode(id)))
-    }
-
-    /// Deletes a kept blob.
-    pub fn delete_blob(&self, digest: &Digest) -> Result<()> {
-        durable::remove(&self.store.path(paths::blob(digest)))
-    }
-
-    /// Deletes a layer's recipe.
-    pub fn delete_recipe(&self, layer: &DiffId) -> Result<()> {
-        durable::remove(&self.store.path(paths::recipe(layer)))
-    }
-
-    /// Drops the catalog's rows that nothing live needs.
-    pub fn retain_catalog(&self, live: &dyn Live) -> Result<()> {
-        self.store.change_catalog(|change| change.retain(live))
-    }
-
-    /// Makes all deletions durable.
-    pub fn sync(&self) -> Result<()> {
-        durable::sync_all(&self.store.root)
-    }
-
-    /// Makes the deletions below one of the store's folders durable, without waiting for what others write.
-    pub fn sync_below(&self, folder: &str) -> Result<()> {
-        use rayon::prelude::*;
-        let folder = self.store.path(folder);
-        let entries = fs::read_dir(&folder).context("read the folder", quoted(&folder))?;
-        let paths: std::io::Result<Vec<_>> = entries.map(|entry| Ok(entry?.path())).collect();
-        let paths = paths.context("read the folder", quoted(&folder))?;
-        paths
-            .par_iter()
-            .filter(|path| path.is_dir())
-            .try_for_each(|path| durable::sync_folder(path))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Owns where things are in a store. See `docs/format.md`, "On disk".
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::digest::{ContentId, DiffId, Digest, InodeId};
 
@@ -26,6 +26,13 @@ pub(crate) fn blob(digest: &Digest) -> PathBuf {
         digest.algorithm().name(),
         digest.hex()
     ))
+}
+
+/// Returns the blob that a place is of.
+pub(crate) fn blob_at(place: &Path) -> Option<Digest> {
+    let name = place.strip_prefix("blobs").ok()?.to_str()?;
+    let (algorithm, hex) = name.split_once('/')?;
+    Digest::parse(&format!("{algorithm}:{hex}")).ok()
 }
 
 /// Where a layer's recipe is.

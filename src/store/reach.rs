@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::Store;
+use super::{Store, paths};
 use crate::digest::{DiffId, Digest};
 use crate::error::{Cause, Error, Result};
 use crate::json::strict_json;
@@ -97,9 +97,48 @@ impl Reach {
             .iter()
             .map(|e| e.descriptor.clone())
             .collect();
-        let mut reach = Self::of(store, &roots)?;
-        reach.follow_referrers(store)?;
+        Self::with_referrers(store, &roots)
+    }
+
+    /// Follows `roots`, and what refers to what they lead to.
+    pub fn with_referrers(store: &Store, roots: &[Descriptor]) -> Result<Self> {
+        let mut reach = Self::of(store, roots)?;
+        reach.follow_referrers(store, &store.blobs()?)?;
         Ok(reach)
+    }
+
+    /// Follows `roots`, and what refers to what they lead to but was moved to the trash with it.
+    pub(super) fn with_discarded_referrers(store: &Store, roots: &[Descriptor]) -> Result<Self> {
+        let mut reach = Self::of(store, roots)?;
+        let places = store.in_trash("blobs")?;
+        let blobs: Vec<Digest> = places.iter().filter_map(|p| paths::blob_at(p)).collect();
+        reach.follow_referrers(store, &blobs)?;
+        Ok(reach)
+    }
+
+    /// Tells whether it followed a descriptor, as what its media type says it is.
+    pub fn followed(&self, descriptor: &Descriptor) -> bool {
+        let role = Role::of(descriptor);
+        self.followed.contains(&(descriptor.digest, role))
+    }
+
+    /// Takes in what another reach found.
+    pub fn extend(&mut self, other: Self) {
+        let Self {
+            documents,
+            images,
+            blobs,
+            layers,
+            followed,
+            lead: _,
+            waiting: _,
+            rest: _,
+        } = other;
+        self.documents.extend(documents);
+        self.images.extend(images);
+        self.blobs.extend(blobs);
+        self.layers.extend(layers);
+        self.followed.extend(followed);
     }
 
     /// Tells whether the blob is reached, in whatever role.
@@ -285,8 +324,8 @@ impl Reach {
     }
 
     /// A live subject keeps its referrers: looks through the blobs that nothing else keeps until no more turn up.
-    fn follow_referrers(&mut self, store: &Store) -> Result<()> {
-        let mut waiting = self.possible_referrers(store)?;
+    fn follow_referrers(&mut self, store: &Store, among: &[Digest]) -> Result<()> {
+        let mut waiting = self.possible_referrers(store, among)?;
         self.lead = Lead::Subject;
         loop {
             let (live, rest): (Vec<_>, Vec<_>) = waiting
@@ -301,9 +340,13 @@ impl Reach {
         }
     }
 
-    fn possible_referrers(&self, store: &Store) -> Result<Vec<(Descriptor, Digest)>> {
+    fn possible_referrers(
+        &self,
+        store: &Store,
+        among: &[Digest],
+    ) -> Result<Vec<(Descriptor, Digest)>> {
         let mut found = Vec::new();
-        for digest in store.blobs()? {
+        for digest in among.iter().copied() {
             let Some(size) = store.blob_size(&digest)?.filter(|_| !self.has(&digest)) else {
                 continue;
             };

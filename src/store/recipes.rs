@@ -150,11 +150,16 @@ pub struct RecipeFile {
 
 impl RecipeFile {
     pub(crate) fn open(path: &Path, layer: &DiffId) -> Result<Self> {
+        Self::read(durable::open_regular(path), path, layer)
+    }
+
+    /// Checks what came of opening the recipe that belongs at `path`.
+    pub(super) fn read(opened: io::Result<File>, path: &Path, layer: &DiffId) -> Result<Self> {
         let damaged = |why: &str| {
             Error::damaged("read the recipe", quoted(path), why)
                 .hint("import an image with this layer again")
         };
-        let mut file = match durable::open_regular(path) {
+        let mut file = match opened {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(damaged("it is missing")),
             other => other.context("open the recipe", quoted(path))?,
         };

@@ -97,25 +97,34 @@ impl Store {
         sharing: &Sharing,
         watch: &dyn Watch,
     ) -> Result<Filled> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let path = self.object_path(source.id);
-        let from = match rustix::fs::openat(self.folder(), &path, flags, Mode::empty()) {
-            Err(Errno::NOENT) => return Ok(Filled::Missing),
-            other => File::from(other.context("open the object", source.id)?),
+        let below = self.object_path(source.id);
+        let from = match self.wherever(&below, |place| self.open_to_copy(place))? {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Filled::Missing),
+            other => other.context("open the object", source.id)?,
         };
-        let shared = sharing.share(&from, to);
-        if !shared {
-            copy(&from, to, source, watch)?;
+        let filled = fill_from((source, &from), to, sharing, watch)?;
+        let Filled::Changed(_) = &filled else {
+            return Ok(filled);
+        };
+        // It may have been moved away and put in place again by another, with other metadata: the old one is kept.
+        for place in self.discarded(&below)? {
+            let from = match self.open_to_copy(&place) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                other => other.context("open the object", source.id)?,
+            };
+            to.set_len(0).context("copy the object", source.id)?;
+            match fill_from((source, &from), to, sharing, watch)? {
+                Filled::Changed(_) => {}
+                done => return Ok(done),
+            }
         }
-        // Looked at last, so that a change while it was read is seen too.
-        let stat = rustix::fs::statx(&from, c"", AtFlags::EMPTY_PATH, inodes::stat_flags());
-        let seen = Stat::seen(&stat.context("look at the object", source.id)?);
-        let differs = seen.differences(source.stat);
-        Ok(match (differs.is_empty(), shared) {
-            (false, _) => Filled::Changed(differs),
-            (true, true) => Filled::Reflinked,
-            (true, false) => Filled::Copied,
-        })
+        Ok(filled)
+    }
+
+    fn open_to_copy(&self, place: &std::path::Path) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let file = rustix::fs::openat(self.folder(), place, flags, Mode::empty())?;
+        Ok(File::from(file))
     }
 
     /// Returns how an object without a record is, after reading it; `None` where its bytes are not its content.
@@ -204,6 +213,28 @@ impl Writer<'_> {
         }
         Ok(Restaged::Staged)
     }
+}
+
+/// Fills `to` from one file of the object.
+fn fill_from(
+    (source, from): (Source<'_>, &File),
+    to: &File,
+    sharing: &Sharing,
+    watch: &dyn Watch,
+) -> Result<Filled> {
+    let shared = sharing.share(from, to);
+    if !shared {
+        copy(from, to, source, watch)?;
+    }
+    // Looked at last, so that a change while it was read is seen too.
+    let stat = rustix::fs::statx(from, c"", AtFlags::EMPTY_PATH, inodes::stat_flags());
+    let seen = Stat::seen(&stat.context("look at the object", source.id)?);
+    let differs = seen.differences(source.stat);
+    Ok(match (differs.is_empty(), shared) {
+        (false, _) => Filled::Changed(differs),
+        (true, true) => Filled::Reflinked,
+        (true, false) => Filled::Copied,
+    })
 }
 
 /// Copies `source.stat.size` bytes into the empty file `to`; holes stay holes.

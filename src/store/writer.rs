@@ -2,17 +2,20 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
 use rayon::prelude::*;
 
+use super::commit::Claimed;
+use super::epochs::Epoch;
 use super::inodes::{Given, Owners, Stat};
-use super::locks::{self, Lock, Wait};
+use super::locks::{Lock, Mode, Wait};
 use super::{Store, durable, paths};
 use crate::digest::{ContentId, DiffId, Digest, DigestHasher, InodeId};
 use crate::error::{Context, Error, Result, quoted};
+use crate::wire::Descriptor;
 
 /// The right to add to a store, and the folder that additions wait in.
 ///
@@ -20,7 +23,7 @@ use crate::error::{Context, Error, Result, quoted};
 #[derive(Debug)]
 pub struct Writer<'s> {
     pub(super) store: &'s Store,
-    _epoch: Lock,
+    pub(super) epoch: Epoch,
     /// Held as long as the session lives, so that others can tell it from one that died.
     _session: Lock,
     pub(super) folder: PathBuf,
@@ -64,6 +67,20 @@ const LOCK: &str = "lock";
 
 /// Removes what writers that died left behind; returns whether there was any.
 pub(super) fn sweep_leftovers(store: &Store) -> Result<bool> {
+    let _starting = starting(store)?;
+    sweep_dead_sessions(store)
+}
+
+/// Under this lock nobody takes a session for dead between its folder and its lock.
+fn starting(store: &Store) -> Result<Lock> {
+    Lock::take(
+        &store.path("locks/sessions"),
+        Mode::Exclusive,
+        Wait::Forever,
+    )
+}
+
+fn sweep_dead_sessions(store: &Store) -> Result<bool> {
     let tmp = store.path("tmp");
     let mut found = false;
     for entry in fs::read_dir(&tmp).context("read the folder", quoted(&tmp))? {
@@ -71,45 +88,31 @@ pub(super) fn sweep_leftovers(store: &Store) -> Result<bool> {
         if !path.is_dir() {
             continue;
         }
-        if let Some(_dead) = Lock::try_take(&path.join(LOCK))? {
+        if let Some(_dead) = Lock::try_take(&path.join(LOCK), Mode::Exclusive)? {
             found = true;
-            remove_folder(&path)?;
+            durable::remove_folder(&path)?;
         }
     }
     Ok(found)
 }
 
-fn remove_folder(path: &std::path::Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => {
-            Err(e).context("remove the folder", quoted(path))
-        }
-        _ => Ok(()),
-    }
-}
-
 impl<'s> Writer<'s> {
-    pub(super) fn new(store: &'s Store, epoch: Lock) -> Result<Self> {
-        // Under this lock, so that nobody takes a session for dead between its folder and its lock.
-        let starting = Lock::take(
-            &store.path("locks/sessions"),
-            locks::Mode::Exclusive,
-            Wait::Forever,
-        )?;
-        let distrust = sweep_leftovers(store)?;
+    pub(super) fn new(store: &'s Store, epoch: Epoch) -> Result<Self> {
+        let starting = starting(store)?;
+        let distrust = sweep_dead_sessions(store)?;
         let folder = tempfile::Builder::new()
             .prefix("session-")
             .tempdir_in(store.path("tmp"));
         let folder = folder
             .context("make a folder in", quoted(&store.path("tmp")))?
             .keep();
-        let session = Lock::take(&folder.join(LOCK), locks::Mode::Exclusive, Wait::Forever)?;
+        let session = Lock::take(&folder.join(LOCK), Mode::Exclusive, Wait::Forever)?;
         drop(starting);
         let staged = Mutex::default();
         let owners = Owners::of_process();
         Ok(Self {
             store,
-            _epoch: epoch,
+            epoch,
             _session: session,
             folder,
             owners,
@@ -156,7 +159,7 @@ impl<'s> Writer<'s> {
 
     /// Stages a document that was read already.
     pub fn stage_document(&self, digest: &Digest, bytes: &[u8]) -> Result<()> {
-        if self.store.blob_size(digest)? == Some(bytes.len() as u64)
+        if self.store.has_blob_in_place(digest, bytes.len() as u64)?
             && self.store.document(digest).is_ok()
         {
             return Ok(());
@@ -196,26 +199,38 @@ impl<'s> Writer<'s> {
             .collect::<Result<_>>()?;
         inodes.par_iter().try_for_each(|id| self.place_inode(id))?;
         let object_places = objects.keys().map(paths::object);
-        self.sync_folders(object_places.chain(inodes.iter().map(paths::inode)))?;
+        self.store
+            .sync_folders(object_places.chain(inodes.iter().map(paths::inode)))?;
         for layer in &recipes {
             place(
                 &self.staged_recipe(layer),
                 &self.store.path(paths::recipe(layer)),
             )?;
         }
-        self.sync_folders(recipes.iter().map(paths::recipe))?;
+        self.store.sync_folders(recipes.iter().map(paths::recipe))?;
         for digest in &blobs {
             place(
                 &self.staged_blob(digest),
                 &self.store.path(paths::blob(digest)),
             )?;
         }
-        self.sync_folders(blobs.iter().map(paths::blob))?;
+        self.store.sync_folders(blobs.iter().map(paths::blob))?;
         Ok(Published {
             objects,
             blobs: blobs.len() as u64,
             recipes: recipes.len() as u64,
         })
+    }
+
+    /// Claims what `roots` lead to, and brings back what of it a collector moved away since this session began.
+    ///
+    /// `published` is what this session put in place.
+    pub(crate) fn claim(
+        &self,
+        roots: &[Descriptor],
+        published: &HashMap<ContentId, Given>,
+    ) -> Result<Claimed<'s>> {
+        self.store.claim(&self.epoch, roots, published)
     }
 
     /// Puts an object in place; returns what the file that is in place was given.
@@ -261,22 +276,6 @@ impl<'s> Writer<'s> {
         }
     }
 
-    /// Makes the names of files at these places durable, and those of the folders they are in.
-    fn sync_folders(&self, places: impl Iterator<Item = PathBuf>) -> Result<()> {
-        let mut folders: HashSet<PathBuf> = HashSet::new();
-        for place in places {
-            folders.extend(
-                place
-                    .ancestors()
-                    .skip(1)
-                    .map(|folder| self.store.path(folder)),
-            );
-        }
-        folders
-            .par_iter()
-            .try_for_each(|folder| durable::sync_folder(folder))
-    }
-
     pub(super) fn staged_object(&self, id: &ContentId) -> PathBuf {
         self.folder.join(id.hex())
     }
@@ -313,7 +312,7 @@ fn place(from: &std::path::Path, to: &std::path::Path) -> Result<()> {
 impl Drop for Writer<'_> {
     fn drop(&mut self) {
         // What cannot be removed now is removed by the next writer: it can tell that this session is over.
-        remove_folder(&self.folder).ok();
+        durable::remove_folder(&self.folder).ok();
     }
 }
 

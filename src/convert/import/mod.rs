@@ -11,17 +11,18 @@ use super::rebuild::{adopt, settle};
 use super::replay::replay;
 use super::source::Source;
 pub use crate::compress::Mislabelled;
-use crate::digest::{ContentId, DiffId, Digest};
+use crate::digest::{ChainId, ContentId, DiffId, Digest, TreeId};
 use crate::entry::{Action, Payload};
-use crate::error::{Error, Result};
+use crate::error::{Cause, Error, Result};
 use crate::image::{Image, ImageLayer};
 use crate::limits::Limits;
 use crate::reference::ImageName;
 use crate::store::Writer;
-use crate::store::catalog::View;
+use crate::store::catalog::{Change, View};
 use crate::store::inodes::Given;
 use crate::warning::Warnings;
 use crate::watch::Watch;
+use crate::wire::Descriptor;
 
 /// What happens to compressed layer blobs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -113,21 +114,9 @@ pub fn import(
         Some((layer.diff_id, layer.parsed?))
     });
     let parsed: HashMap<DiffId, Parsed> = parsed.collect();
-    let merged = store.view(|view| {
-        let adopted = adopt_orphans(writer, view, (&new, &parsed))?;
-        let recipe = |layer: &DiffId| writer.recipe(layer);
-        let merger = Merger::new(&recipe, Some(view), parsed);
-        let mut merger = merger.looking_at(options.strictness.attention());
-        merger.bound(&options.limits, watch);
-        let images = gathered
-            .images
-            .iter()
-            .map(|image| record(image, &mut merger));
-        let images = images.collect::<Result<Vec<Image>>>()?;
-        report.warnings.merge(std::mem::take(&mut merger.warnings));
-        Ok((images, merger.finish(), adopted))
-    });
-    let (images, (nodes, chains), adopted) = merged?;
+    let adopted = store.view(|view| adopt_orphans(writer, view, (&new, &parsed)))?;
+    let merged = work.merge(&gathered, parsed)?;
+    report.warnings.merge(merged.warnings.clone());
     check_strict(source, options, &report.warnings)?;
     watch.check()?;
     let published = writer.publish()?;
@@ -137,23 +126,114 @@ pub fn import(
         .values()
         .map(|given| given.stat.size)
         .sum();
-    let givens: BTreeMap<_, _> = published.objects.iter().collect();
-    store.change_catalog(|change| {
-        change.put_givens(adopted.iter())?;
-        change.put_nodes(nodes.iter().map(|(id, bytes)| (id, bytes.as_slice())))?;
-        change.put_givens(givens.iter().map(|(id, given)| (*id, *given)))?;
-        chains
-            .iter()
-            .try_for_each(|(chain, root)| change.put_chain(chain, root))?;
-        gathered
-            .layers
-            .iter()
-            .try_for_each(|(blob, layer)| change.put_layer(blob, &layer.diff_id))?;
-        images.iter().try_for_each(|image| change.put_image(image))
-    })?;
+    // From here to the naming no collector takes what this leads to; what one took before comes back.
+    let roots: Vec<Descriptor> = source
+        .roots()
+        .iter()
+        .map(|r| r.descriptor.clone())
+        .collect();
+    let claimed = writer.claim(&roots, &published.objects)?;
+    let mut givens: BTreeMap<ContentId, Given> = adopted;
+    givens.extend(published.objects);
+    givens.extend(claimed.givens.iter().map(|(id, given)| (*id, *given)));
+    work.record(&gathered, merged, &givens)?;
     naming::name(store, &report.images, source)?;
     watch.end();
     Ok(report)
+}
+
+/// Trees, and what the catalog does not have of them yet.
+struct Merged {
+    /// How often rows that these trees may need had been dropped when they were read.
+    sweeps: u64,
+    images: Vec<Image>,
+    nodes: BTreeMap<TreeId, Vec<u8>>,
+    chains: BTreeMap<ChainId, TreeId>,
+    warnings: Warnings,
+}
+
+impl take::Work<'_> {
+    /// Merges the layers of all images; those that are not in `parsed` are read from their recipes.
+    fn merge(&self, gathered: &Gathered, mut parsed: HashMap<DiffId, Parsed>) -> Result<Merged> {
+        let store = self.writer.store();
+        loop {
+            let sweeps = store.view(View::sweeps)?;
+            match self.merge_once(gathered, (sweeps, std::mem::take(&mut parsed))) {
+                // A stack of layers that nothing names may go, tree and all, while it is read.
+                Err(e) if matches!(e.cause(), Cause::Damaged(_)) => {
+                    if store.view(View::sweeps)? == sweeps {
+                        return Err(e);
+                    }
+                    self.watch.check()?;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn merge_once(
+        &self,
+        gathered: &Gathered,
+        (sweeps, parsed): (u64, HashMap<DiffId, Parsed>),
+    ) -> Result<Merged> {
+        self.writer.store().view(|view| {
+            let recipe = |layer: &DiffId| self.writer.recipe(layer);
+            let merger = Merger::new(&recipe, Some(view), parsed);
+            let mut merger = merger.looking_at(self.options.strictness.attention());
+            merger.bound(&self.options.limits, self.watch);
+            let images = gathered.images.iter();
+            let images = images.map(|image| record(image, &mut merger));
+            let images = images.collect::<Result<Vec<Image>>>()?;
+            let warnings = std::mem::take(&mut merger.warnings);
+            let (nodes, chains) = merger.finish();
+            Ok(Merged {
+                sweeps,
+                images,
+                nodes,
+                chains,
+                warnings,
+            })
+        })
+    }
+
+    /// Puts everything into the catalog in one transaction.
+    fn record(
+        &self,
+        gathered: &Gathered,
+        mut merged: Merged,
+        givens: &BTreeMap<ContentId, Given>,
+    ) -> Result<()> {
+        let store = self.writer.store();
+        loop {
+            let done = store.change_catalog_if(|change| {
+                // A collector dropped rows: what these trees were merged from may be among them.
+                if change.sweeps()? != merged.sweeps {
+                    return Ok(None);
+                }
+                change.put_givens(givens.iter())?;
+                merged.put(change)?;
+                let layers = &mut gathered.layers.iter();
+                layers.try_for_each(|(blob, layer)| change.put_layer(blob, &layer.diff_id))?;
+                change.count_commit().map(Some)
+            })?;
+            if done.is_some() {
+                return Ok(());
+            }
+            self.watch.check()?;
+            merged = self.merge(gathered, HashMap::new())?;
+        }
+    }
+}
+
+impl Merged {
+    fn put(&self, change: &Change<'_>) -> Result<()> {
+        change.put_nodes(self.nodes.iter().map(|(id, bytes)| (id, bytes.as_slice())))?;
+        let mut chains = self.chains.iter();
+        chains.try_for_each(|(chain, root)| change.put_chain(chain, root))?;
+        self.images
+            .iter()
+            .try_for_each(|image| change.put_image(image))
+    }
 }
 
 /// Records contents that were in place already but that nobody recorded: their import died before it could.
@@ -162,7 +242,6 @@ fn adopt_orphans(
     view: &View,
     (new, parsed): (&[DiffId], &HashMap<DiffId, Parsed>),
 ) -> Result<BTreeMap<ContentId, Given>> {
-    let givens = view.givens()?;
     let mut adopted = BTreeMap::new();
     for layer in new {
         let replayed;
@@ -187,7 +266,7 @@ fn adopt_orphans(
             let Some(content) = contents.get(*ordinal as usize) else {
                 continue;
             };
-            if !writer.is_staged(&content.id) && givens.get(&content.id)?.is_none() {
+            if !writer.is_staged(&content.id) && is_orphan(writer, view, &content.id)? {
                 adopt(
                     writer.store(),
                     &mut adopted,
@@ -199,6 +278,14 @@ fn adopt_orphans(
     }
     settle(writer.store(), &mut adopted)?;
     Ok(adopted)
+}
+
+/// Tells whether no record says what the object in place shows.
+fn is_orphan(writer: &Writer<'_>, view: &View, id: &ContentId) -> Result<bool> {
+    Ok(match view.given(id)? {
+        Some(given) => !writer.store().object_changes(id, &given)?.is_empty(),
+        None => true,
+    })
 }
 
 fn gather(

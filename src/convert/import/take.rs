@@ -111,10 +111,9 @@ impl<'a> Work<'a> {
         let store = self.writer.store();
         let contents = store.recipe(layer)?.contents()?;
         store.view(|view| {
-            let givens = view.givens()?;
             let mut found = Suspects::None;
             for content in contents {
-                match givens.get(&content.id)? {
+                match view.given(&content.id)? {
                     // Another import may be about to record it: it is read again, not replaced.
                     None => found = Suspects::Some,
                     Some(given) if store.object_changes(&content.id, &given)?.is_empty() => {}
@@ -213,7 +212,12 @@ impl<'a> Work<'a> {
                 keep,
             })
         };
-        if blobs == Blobs::Drop || self.writer.store().blob_size(&blob)? == Some(descriptor.size) {
+        if blobs == Blobs::Drop
+            || self
+                .writer
+                .store()
+                .has_blob_in_place(&blob, descriptor.size)?
+        {
             return job(from, Keep::Drop(DigestHasher::new(blob.algorithm())));
         }
         let mut stage = self.writer.stage_blob(&blob)?;

@@ -60,7 +60,6 @@ pub(super) fn find_images(bench: Bench<'_>, leads: &Leads, damages: &mut [Damage
         return Ok(());
     }
     let walked = bench.store.view(|view| {
-        let nodes = view.nodes()?;
         for manifest in leads.reach.images.keys() {
             let Ok(Some(image)) = view.image(manifest) else {
                 continue;
@@ -69,7 +68,7 @@ pub(super) fn find_images(bench: Bench<'_>, leads: &Leads, damages: &mut [Damage
             let each = &mut |_: &_, path: &[u8], node: Option<&Node>| {
                 note_files(node, path, &names, &wanted, damages);
             };
-            walk(bench, &nodes, image.root, each)?;
+            walk(bench, view, image.root, each)?;
         }
         Ok(())
     });

@@ -80,7 +80,7 @@ pub(super) fn check_objects(
     }
     for (id, size) in needed.into_inner().unwrap_or_else(PoisonError::into_inner) {
         // An import may have put it in place since its folder was read.
-        if bench.store.stat_object(&id)?.is_none() {
+        if !bench.store.has_object(&id)? {
             let detail = format!("the store does not have it; expected {size} bytes");
             damages.push(object(&id, Kind::Missing, detail));
         }
@@ -99,8 +99,7 @@ fn givens_of(
     }
     let mut damages = Vec::new();
     let givens = store.view(|view| {
-        let givens = view.givens()?;
-        let read = |file: &Present<ContentId>| match givens.get(&file.id) {
+        let read = |file: &Present<ContentId>| match view.given(&file.id) {
             Err(e) if matches!(e.cause(), Cause::Damaged(_)) => {
                 damages.push(
                     Finding::new(Kind::CatalogDisagrees, "catalog.redb", e.to_string()).into(),

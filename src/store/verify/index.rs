@@ -8,7 +8,7 @@ use crate::digest::{ChainId, Digest, TreeId};
 use crate::error::{Cause, Result};
 use crate::image::{Image, ImageLayer};
 use crate::path::escape;
-use crate::store::catalog::{Nodes, View};
+use crate::store::catalog::View;
 use crate::store::reach::ImageDocs;
 use crate::tree::{Content, Item, Kind as FileKind, Leaf, Node, Subtree};
 
@@ -30,7 +30,6 @@ pub(super) fn check(
         let mut check = Check {
             bench,
             view,
-            nodes: view.nodes()?,
             needed,
             wrong: BTreeMap::new(),
             seen: HashSet::new(),
@@ -79,7 +78,6 @@ fn damage_of<T>(result: Result<T>) -> Result<Result<T, String>> {
 struct Check<'a> {
     bench: Bench<'a>,
     view: &'a View,
-    nodes: Nodes<'a>,
     needed: Option<&'a Needed>,
     /// Nodes that are wrong, and how.
     wrong: BTreeMap<TreeId, String>,
@@ -117,7 +115,8 @@ impl Check<'_> {
     fn chains(&mut self) -> Result<Vec<String>> {
         let mut found = Vec::new();
         for (chain, root) in self.view.chains()? {
-            if !self.nodes.has(&root)? {
+            // A chain that nothing needs may go while this looks, and then its tree does.
+            if !self.view.has_node(&root)? && self.view.chain(&chain)?.is_some() {
                 found.push(format!(
                     "the chain {} leads to the tree {root}, which is missing",
                     chain.0
@@ -133,7 +132,7 @@ impl Check<'_> {
             if !self.seen.insert(id) {
                 continue;
             }
-            let node = match damage_of(self.nodes.get(&id))? {
+            let node = match damage_of(self.view.node(&id))? {
                 Ok(node) => node,
                 Err(why) => {
                     self.wrong.insert(id, why);
@@ -186,7 +185,7 @@ impl Check<'_> {
                 continue;
             };
             let names = leads.of_image(manifest);
-            walk(self.bench, &self.nodes, image.root, &mut |id, path, _| {
+            walk(self.bench, self.view, image.root, &mut |id, path, _| {
                 found
                     .get_mut(id)
                     .into_iter()
@@ -239,14 +238,14 @@ pub(super) type Visit<'a> = dyn FnMut(&TreeId, &[u8], Option<&Node>) + 'a;
 /// Calls `each` with every directory of a tree, its path and, where it can be read, its node.
 pub(super) fn walk(
     bench: Bench<'_>,
-    nodes: &Nodes<'_>,
+    view: &View,
     root: TreeId,
     each: &mut Visit<'_>,
 ) -> Result<()> {
     let mut waiting = vec![(root, Vec::new())];
     while let Some((id, path)) = waiting.pop() {
         bench.watch.check()?;
-        let node = damage_of(nodes.get(&id))?.ok();
+        let node = damage_of(view.node(&id))?.ok();
         each(&id, &path, node.as_ref());
         let Some(node) = node else { continue };
         // Pushed last to first, so that paths come in order.

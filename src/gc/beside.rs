@@ -1,0 +1,284 @@
+//! What a collection promises to those who work beside it, one sentence a test.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::*;
+use crate::reference::ImageName;
+use crate::store::catalog::View;
+use crate::store::verify::{sample::Sample, verify};
+use crate::watch::{Unwatched, Watch};
+use crate::wire::{self, Descriptor};
+
+fn gc(sample: &Sample) -> Report {
+    let collector = sample.store.collect(&Unwatched).unwrap();
+    let plan = plan(collector, &Unwatched).unwrap();
+    plan.sweep(Duration::ZERO, &Unwatched).unwrap()
+}
+
+/// Makes an image, takes its name away, and returns what it was named by.
+fn unnamed(sample: &Sample) -> Descriptor {
+    let image = sample.image("a:1", &[&[("usr/bin", b"bin")], &[("usr/lib", b"lib")]]);
+    sample.untag("a:1");
+    let size = sample.store.blob_size(&image.manifest).unwrap().unwrap();
+    Descriptor::new(wire::OCI_MANIFEST, image.manifest, size)
+}
+
+fn name(text: &str) -> ImageName {
+    ImageName::parse(text).unwrap()
+}
+
+fn is_sound(sample: &Sample) -> bool {
+    let jobs = std::num::NonZeroUsize::MIN;
+    let found = verify(&sample.store.read().unwrap(), &Unwatched, jobs).unwrap();
+    assert!(found.is_sound(), "{:?}", found.findings);
+    true
+}
+
+/// Asserts that nothing is left but empty folders.
+fn assert_empty(sample: &Sample) {
+    for folder in ["objects", "inodes", "layers", "blobs", "trash", "tmp"] {
+        assert!(sample.files(folder).is_empty(), "{folder}");
+    }
+    assert_eq!(sample.files("epochs").len(), 1);
+    let is_claim = |path: &std::path::PathBuf| path.to_string_lossy().contains("claim");
+    assert!(!sample.files("locks").iter().any(is_claim));
+}
+
+#[test]
+fn what_a_reader_may_have_found_stays_readable_and_the_next_collection_frees_it() {
+    let sample = Sample::new();
+    let image = sample.image("a:1", &[&[("usr/bin", b"bin")]]);
+    let reader = sample.store.read().unwrap();
+    sample.untag("a:1");
+    let report = gc(&sample);
+    assert_eq!((report.objects.deleted, report.freed.bytes), (1, 0));
+    assert!(report.in_trash.bytes > 0 && !sample.object(b"bin").exists());
+    let object = crate::digest::ContentId::of(b"bin");
+    assert!(reader.store().open_object(&object).is_ok());
+    assert!(reader.store().document(&image.manifest).is_ok());
+    assert!(reader.store().recipe(&image.layers[0].diff_id).is_ok());
+    let node = sample.store.view(|view| view.node(&image.root));
+    assert!(node.is_ok(), "rows stay, too");
+    drop(reader);
+    let freed = gc(&sample);
+    assert_eq!(freed.freed.bytes, report.in_trash.bytes);
+    assert_eq!(sample.store.view(View::node_count).unwrap(), 0);
+    assert_empty(&sample);
+}
+
+#[test]
+fn one_who_came_after_the_sweep_does_not_keep_what_it_took() {
+    let sample = Sample::new();
+    unnamed(&sample);
+    let early = sample.store.read().unwrap();
+    gc(&sample);
+    let _late = sample.store.read().unwrap();
+    drop(early);
+    gc(&sample);
+    assert!(sample.files("trash").is_empty());
+}
+
+#[test]
+fn trash_stays_as_long_as_anyone_of_an_earlier_epoch_is_there() {
+    let sample = Sample::new();
+    let oldest = sample.store.read().unwrap();
+    unnamed(&sample);
+    gc(&sample);
+    let image = sample.image("b:1", &[&[("etc/more", b"more")]]);
+    sample.untag("b:1");
+    gc(&sample);
+    gc(&sample);
+    assert!(sample.store.document(&image.manifest).is_ok());
+    drop(oldest);
+    gc(&sample);
+    assert_empty(&sample);
+}
+
+#[test]
+fn what_is_named_by_its_digest_comes_back_from_the_trash() {
+    let sample = Sample::new();
+    let reader = sample.store.read().unwrap();
+    let found = unnamed(&sample);
+    gc(&sample);
+    assert!(!sample.object(b"lib").exists());
+    reader.name(&found, &name("b:1")).unwrap();
+    assert!(sample.object(b"lib").exists() && is_sound(&sample));
+    drop(reader);
+    let report = gc(&sample);
+    assert_eq!((report.objects.deleted, report.objects.kept), (0, 2));
+    assert!(sample.store.image(&found).is_ok() && is_sound(&sample));
+    let given = |id| sample.store.view(|view| view.given(id)).unwrap();
+    assert!(given(&crate::digest::ContentId::of(b"lib")).is_some());
+    sample.untag("b:1");
+    gc(&sample);
+    assert_empty(&sample);
+}
+
+#[test]
+fn what_is_claimed_stays_until_the_claim_is_gone() {
+    let sample = Sample::new();
+    let found = unnamed(&sample);
+    let writer = sample.store.write().unwrap();
+    let claim = writer.claim(&[found], &HashMap::new()).unwrap();
+    assert!(gc(&sample).is_clean());
+    drop(claim);
+    drop(writer);
+    assert_eq!(gc(&sample).objects.deleted, 2);
+    assert_empty(&sample);
+}
+
+#[test]
+fn what_is_claimed_and_let_go_during_a_collection_stays_for_that_one() {
+    let sample = Sample::new();
+    let found = unnamed(&sample);
+    let plan = plan(sample.store.collect(&Unwatched).unwrap(), &Unwatched).unwrap();
+    let writer = sample.store.write().unwrap();
+    drop(writer.claim(&[found], &HashMap::new()).unwrap());
+    drop(writer);
+    let report = plan.sweep(Duration::ZERO, &Unwatched).unwrap();
+    assert!(report.is_clean() && report.objects.kept == 2, "{report:?}");
+    gc(&sample);
+    assert_empty(&sample);
+}
+
+#[test]
+fn a_claim_of_the_dead_counts_for_nothing() {
+    let sample = Sample::new();
+    unnamed(&sample);
+    let path = sample.store.root().join("locks/claim-dead");
+    crate::store::durable::create_new(&path).unwrap();
+    gc(&sample);
+    assert_empty(&sample);
+}
+
+#[test]
+fn a_content_that_a_writer_took_as_there_comes_back_with_its_record() {
+    let sample = Sample::new();
+    unnamed(&sample);
+    let writer = sample.store.write().unwrap();
+    let meta = writer.owners().apply(&crate::meta::Meta {
+        mode: 0o600,
+        ..crate::meta::Meta::default()
+    });
+    let id = writer.add_object(b"bin", &meta).unwrap();
+    assert!(!writer.is_staged(&id), "the store has it");
+    gc(&sample);
+    // The image arrives again, built by another who finds nothing of it in place.
+    let again = sample.image("c:1", &[&[("usr/bin", b"bin")]]);
+    let size = sample.store.blob_size(&again.manifest).unwrap().unwrap();
+    let root = Descriptor::new(wire::OCI_MANIFEST, again.manifest, size);
+    let claimed = writer.claim(&[root], &HashMap::new()).unwrap();
+    assert!(claimed.givens.is_empty(), "what is in place is recorded");
+    assert!(is_sound(&sample));
+}
+
+#[test]
+fn trash_of_an_epoch_that_is_no_more_is_freed() {
+    let sample = Sample::new();
+    let image = sample.image("a:1", &[&[("usr/bin", b"bin")]]);
+    for epoch in [1, 57] {
+        let place = sample
+            .store
+            .root()
+            .join(format!("trash/{epoch}/objects/ab"));
+        crate::store::durable::create_folder(&place).unwrap();
+        crate::store::durable::create_new(&place.join("c".repeat(62))).unwrap();
+    }
+    gc(&sample);
+    assert!(sample.files("trash").is_empty());
+    assert!(sample.store.document(&image.manifest).is_ok());
+}
+
+/// Never stops, and remembers what it was told.
+#[derive(Default)]
+struct Told(std::sync::Mutex<Vec<String>>);
+
+impl Watch for Told {
+    fn begin(&self, _what: &str, _total: Option<u64>) {}
+    fn advance(&self, _bytes: u64) {}
+    fn end(&self) {}
+    fn notice(&self, what: &str) {
+        self.0.lock().unwrap().push(what.to_owned());
+    }
+    fn stop(&self) -> bool {
+        !self.0.lock().unwrap().is_empty()
+    }
+}
+
+#[test]
+fn a_second_collection_says_that_one_is_under_way() {
+    let sample = Sample::new();
+    let _first = sample.store.collect(&Unwatched).unwrap();
+    assert_eq!(
+        sample.store.collect(&Unwatched).unwrap_err().exit_code(),
+        75
+    );
+    let root = sample.store.root();
+    let patient = crate::store::Store::open(root, crate::store::locks::Wait::Forever).unwrap();
+    let told = Told::default();
+    assert_eq!(patient.collect(&told).unwrap_err().exit_code(), 130);
+    assert!(told.0.into_inner().unwrap()[0].contains("under way"));
+}
+
+#[test]
+fn rows_that_an_import_was_merged_from_are_not_dropped_unseen() {
+    let sample = Sample::new();
+    unnamed(&sample);
+    let sweeps = || sample.store.view(View::sweeps).unwrap();
+    let before = sweeps();
+    gc(&sample);
+    assert!(sweeps() > before, "whoever read rows before can tell");
+}
+
+#[test]
+fn rows_that_came_after_their_claim_was_marked_stay() {
+    let sample = Sample::new();
+    let found = unnamed(&sample);
+    // Its rows are gone, as they are while an import has claimed but not recorded yet.
+    let rows = |view: &View| view.image(&found.digest);
+    let image = sample.store.view(rows).unwrap().unwrap();
+    let nodes = sample.store.view(|view| view.node(&image.root)).unwrap();
+    let chain = crate::digest::ChainId::prefixes(&image.diff_ids()).pop();
+    let dropped = [
+        crate::store::catalog::TreeRow::Chain(chain.unwrap()),
+        crate::store::catalog::TreeRow::Image(image.manifest),
+        crate::store::catalog::TreeRow::Node(image.root),
+    ];
+    let drop_rows = |change: &crate::store::catalog::Change<'_>| change.drop_trees(&dropped);
+    sample.store.change_catalog(drop_rows).unwrap();
+    let writer = sample.store.write().unwrap();
+    let claim = writer
+        .claim(std::slice::from_ref(&found), &HashMap::new())
+        .unwrap();
+    let plan = plan(sample.store.collect(&Unwatched).unwrap(), &Unwatched).unwrap();
+    sample
+        .store
+        .change_catalog(|change| {
+            let bytes = nodes.encode();
+            change.put_nodes([(&image.root, bytes.as_slice())].into_iter())?;
+            change.put_image(&image)?;
+            change.count_commit()
+        })
+        .unwrap();
+    sample.name("d:1", found.clone());
+    drop((claim, writer));
+    plan.sweep(Duration::ZERO, &Unwatched).unwrap();
+    assert!(sample.store.view(|view| view.node(&image.root)).is_ok());
+}
+
+#[test]
+fn a_folder_of_the_dead_goes_and_one_of_the_living_stays() {
+    let sample = Sample::new();
+    let living = sample.store.write().unwrap();
+    living
+        .add_object(b"on its way", &crate::meta::Meta::default())
+        .unwrap();
+    let dead = sample.store.root().join("tmp/session-dead");
+    crate::store::durable::create_folder(&dead).unwrap();
+    crate::store::durable::create_new(&dead.join("lock")).unwrap();
+    crate::store::durable::create_new(&dead.join("half")).unwrap();
+    gc(&sample);
+    assert!(!dead.exists());
+    assert!(living.publish().unwrap().objects.len() == 1);
+}

@@ -1,0 +1,155 @@
+//! Owns the commit beside a collector: claim what is about to be named, bring back what of it was moved to the trash,
+//! and only then name it. The steps, and why they are in this order, are in `docs/gc.md`.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::claims::Claim;
+use super::epochs::Epoch;
+use super::inodes::Given;
+use super::reach::Reach;
+use super::trash::InPlace;
+use super::{Reader, Store, paths};
+use crate::digest::{ContentId, DiffId};
+use crate::error::{Error, Result};
+use crate::reference::ImageName;
+use crate::wire::Descriptor;
+
+/// What a commit is about to name, in place, and kept there until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Claimed<'s> {
+    _claim: Claim<'s>,
+    /// What objects are that no record tells of rightly.
+    pub(crate) givens: BTreeMap<ContentId, Given>,
+}
+
+impl Reader<'_> {
+    /// Gives `descriptor`, which this reader has found, another name.
+    pub fn name(&self, descriptor: &Descriptor, name: &ImageName) -> Result<()> {
+        // What has a name is in place, and stays: another name for it needs no more than the lock on names.
+        let done = self.store.change_names(|names| {
+            let is_same = |known: &Descriptor| {
+                known.digest == descriptor.digest && known.media_type == descriptor.media_type
+            };
+            let is_named = names.entries().iter().any(|e| is_same(&e.descriptor));
+            if is_named {
+                names.set(name, descriptor.clone());
+            }
+            Ok(is_named)
+        })?;
+        if done {
+            return Ok(());
+        }
+        let roots = std::slice::from_ref(descriptor);
+        let claimed = self.store.claim(&self.epoch, roots, &HashMap::new())?;
+        if !claimed.givens.is_empty() {
+            self.store
+                .change_catalog(|change| change.put_givens(claimed.givens.iter()))?;
+        }
+        self.store.change_names(|names| {
+            names.set(name, descriptor.clone());
+            Ok(())
+        })
+    }
+}
+
+impl Store {
+    /// Claims what `roots` lead to, and brings it back where it was moved away since `epoch` was entered.
+    ///
+    /// `recorded` is what the caller is about to record of objects.
+    pub(super) fn claim(
+        &self,
+        epoch: &Epoch,
+        roots: &[Descriptor],
+        recorded: &HashMap<ContentId, Given>,
+    ) -> Result<Claimed<'_>> {
+        let claim = Claim::make(self, roots)?;
+        let newest = self.trash()?.pop();
+        let givens = match newest.is_some_and(|newest| newest >= epoch.number()) {
+            true => self.bring_all_back(roots, recorded)?,
+            false => BTreeMap::new(),
+        };
+        Ok(Claimed {
+            _claim: claim,
+            givens,
+        })
+    }
+
+    fn bring_all_back(
+        &self,
+        roots: &[Descriptor],
+        recorded: &HashMap<ContentId, Given>,
+    ) -> Result<BTreeMap<ContentId, Given>> {
+        let reach = Reach::with_discarded_referrers(self, roots)?;
+        let layers: BTreeSet<DiffId> = reach.diff_ids();
+        let mut contents: BTreeSet<ContentId> = BTreeSet::new();
+        for layer in &layers {
+            contents.extend(self.recipe(layer)?.contents()?.iter().map(|c| c.id));
+        }
+        // From the bottom up, as everything is put in place: each step durable before the next.
+        self.bring_back_all(contents.iter().map(paths::object), Missing::Is)?;
+        self.bring_back_all(layers.iter().map(paths::recipe), Missing::Is)?;
+        // The blob of a layer need not be kept.
+        self.bring_back_all(reach.layers.keys().map(paths::blob), Missing::IsFine)?;
+        let documents = reach.documents.keys().chain(reach.blobs.keys());
+        self.bring_back_all(documents.map(paths::blob), Missing::Is)?;
+        self.look_at_records(&contents, recorded)
+    }
+
+    fn bring_back_all(
+        &self,
+        places: impl Iterator<Item = PathBuf>,
+        missing: Missing,
+    ) -> Result<()> {
+        let places: Vec<PathBuf> = places.collect();
+        let bring = |below: &PathBuf| match (self.bring_back(below)?, missing) {
+            (InPlace::BroughtBack, _) => Ok(Some(below.clone())),
+            (InPlace::Missing, Missing::Is) => Err(missing_file(below)),
+            (InPlace::Missing, Missing::IsFine) | (InPlace::Already, _) => Ok(None),
+        };
+        let brought: Result<Vec<Option<PathBuf>>> = places.par_iter().map(bring).collect();
+        self.sync_folders(brought?.into_iter().flatten())
+    }
+
+    /// Returns what those objects are whose record is gone, or does not say what their file shows.
+    fn look_at_records(
+        &self,
+        contents: &BTreeSet<ContentId>,
+        recorded: &HashMap<ContentId, Given>,
+    ) -> Result<BTreeMap<ContentId, Given>> {
+        let unknown = self.view(|view| {
+            let mut unknown = Vec::new();
+            for id in contents {
+                let given = match recorded.get(id) {
+                    Some(given) => Some(*given),
+                    None => view.given(id)?,
+                };
+                let fits = match given {
+                    Some(given) => self.object_changes(id, &given)?.is_empty(),
+                    None => false,
+                };
+                unknown.extend((!fits).then_some(*id));
+            }
+            Ok(unknown)
+        })?;
+        // Where the bytes are wrong there is nothing to record: that is for `fsck` to tell.
+        let look = |id: &ContentId| Ok(self.object_as_it_is(id)?.map(|given| (*id, given)));
+        let seen: Result<Vec<Option<(ContentId, Given)>>> = unknown.par_iter().map(look).collect();
+        Ok(seen?.into_iter().flatten().collect())
+    }
+}
+
+/// Whether a file that is nowhere is damage.
+#[derive(Clone, Copy)]
+enum Missing {
+    Is,
+    IsFine,
+}
+
+fn missing_file(below: &Path) -> Error {
+    let why = "the store does not have it";
+    Error::damaged("name what needs", format!("'{}'", below.display()), why)
+        .hint("import its image again")
+}

@@ -1,0 +1,136 @@
+//! Owns the epochs: who reads or adds files holds the current one shared, so that a collector can tell when nobody is
+//! left who may have seen what it moved to the trash. See `docs/gc.md`, "The protocol".
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::durable;
+use super::locks::{Lock, Mode, Wait};
+use crate::error::{Context, Result, quoted};
+
+/// A hold on an epoch: what was in place when it began can be read until it ends.
+#[derive(Debug)]
+pub(crate) struct Epoch {
+    number: u64,
+    _lock: Option<Lock>,
+}
+
+impl Epoch {
+    /// Enters the current epoch.
+    pub(super) fn enter(folder: &Path) -> Result<Self> {
+        loop {
+            let Some(number) = current(folder)? else {
+                begin(folder, 1)?;
+                if current(folder)?.is_none() {
+                    // A read-only file system: nobody can move anything away.
+                    return Ok(Self {
+                        number: 0,
+                        _lock: None,
+                    });
+                }
+                continue;
+            };
+            let lock = Lock::of_existing(&file(folder, number), Mode::Shared, Wait::Forever)?;
+            // A collector may have begun the next one meanwhile, and may have found this one free.
+            if lock.is_some() && current(folder)? == Some(number) {
+                return Ok(Self {
+                    number,
+                    _lock: lock,
+                });
+            }
+        }
+    }
+
+    /// Returns its number.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+}
+
+/// Returns the highest epoch there is.
+pub(super) fn current(folder: &Path) -> Result<Option<u64>> {
+    Ok(numbers_in(folder)?.pop())
+}
+
+/// Makes the epoch `number`, which is the current one from then on.
+pub(super) fn begin(folder: &Path, number: u64) -> Result<()> {
+    match durable::create_new(&file(folder, number)) {
+        Ok(_) => Ok(()),
+        Err(e) if is_there_or_read_only(&e) => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
+/// Ends all epochs before `next` that nobody holds, the oldest first; returns the first that is held.
+pub(super) fn end_before(folder: &Path, next: u64) -> Result<Option<u64>> {
+    for number in numbers_in(folder)? {
+        if number >= next {
+            break;
+        }
+        let path = file(folder, number);
+        let Some(_free) = Lock::of_existing(&path, Mode::Exclusive, Wait::Never)? else {
+            return Ok(Some(number));
+        };
+        durable::remove(&path)?;
+    }
+    Ok(None)
+}
+
+/// Returns the numbers that files or folders of `folder` are named by, in order; other names are nobody's.
+pub(super) fn numbers_in(folder: &Path) -> Result<Vec<u64>> {
+    let mut numbers = Vec::new();
+    let entries = match fs::read_dir(folder) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(numbers),
+        other => other.context("read the folder", quoted(folder))?,
+    };
+    for entry in entries {
+        let name = entry
+            .context("read the folder", quoted(folder))?
+            .file_name();
+        let number = name.to_str().and_then(|name| name.parse().ok());
+        numbers.extend(number.filter(|number: &u64| name.to_str() == Some(&number.to_string())));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+fn file(folder: &Path, number: u64) -> PathBuf {
+    folder.join(number.to_string())
+}
+
+fn is_there_or_read_only(e: &crate::error::Error) -> bool {
+    use crate::error::Cause;
+    use std::io::ErrorKind;
+    let Cause::Io(e) = e.cause() else {
+        return false;
+    };
+    matches!(
+        e.kind(),
+        ErrorKind::AlreadyExists | ErrorKind::ReadOnlyFilesystem
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_that_is_held_is_not_ended_nor_any_after_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path();
+        let first = Epoch::enter(folder).unwrap();
+        begin(folder, 2).unwrap();
+        let second = Epoch::enter(folder).unwrap();
+        begin(folder, 3).unwrap();
+        drop(second);
+        assert_eq!(
+            (first.number(), end_before(folder, 3).unwrap()),
+            (1, Some(1))
+        );
+        assert_eq!(numbers_in(folder).unwrap(), [1, 2, 3]);
+        drop(first);
+        assert_eq!(end_before(folder, 3).unwrap(), None);
+        assert_eq!(numbers_in(folder).unwrap(), [3]);
+        assert_eq!(Epoch::enter(folder).unwrap().number(), 3);
+    }
+}
