@@ -135,7 +135,10 @@ impl Rows {
         layers
             .iter()
             .try_for_each(|(blob, diff_id)| change.put_layer(blob, diff_id))?;
-        images.iter().try_for_each(|image| change.put_image(image))
+        images
+            .iter()
+            .try_for_each(|image| change.put_image(image))?;
+        change.count_commit()
     }
 
     fn is_empty(&self) -> bool {

@@ -154,9 +154,13 @@ impl Catalog {
         fill: impl FnOnce(&Change<'_>) -> Result<()>,
     ) -> Result<T> {
         // Whoever misses the file meanwhile waits for this lock before it makes another.
-        let _lock = Lock::take(&self.lock, Mode::Exclusive, Wait::Forever)?;
+        let _lock = self.gate.pass(Mode::Exclusive)?;
         let cleared = clear()?;
-        self.put_new(staged, fill)?;
+        self.put_new(staged, |change| {
+            // Whoever has read the old one has to tell: rows that it relies on may be gone.
+            change.start_sweeps_anew()?;
+            fill(change)
+        })?;
         Ok(cleared)
     }
 
@@ -685,6 +689,15 @@ impl Change<'_> {
         let table = self.say(self.transaction.open_table(COUNTERS))?;
         let row = self.say(table.get(name))?;
         Ok(row.map_or(0, |row| row.value()))
+    }
+
+    /// Counts on from a number that no catalog of this store has had.
+    fn start_sweeps_anew(&self) -> Result<()> {
+        let since = std::time::SystemTime::UNIX_EPOCH.elapsed();
+        let now = since.map_or(0, |since| since.as_nanos());
+        let mut table = self.say(self.transaction.open_table(COUNTERS))?;
+        self.say(table.insert(SWEEPS, u64::try_from(now).unwrap_or(u64::MAX / 2)))?;
+        Ok(())
     }
 
     fn count(&self, name: &str) -> Result<()> {

@@ -134,9 +134,8 @@ impl Mender<'_> {
         }
         // A record that cannot be read is as good as none: the object gets a new one.
         let read = self.store.view(|view| {
-            let givens = view.givens()?;
             for id in objects {
-                if let Ok(Some(given)) = givens.get(id) {
+                if let Ok(Some(given)) = view.given(id) {
                     found.insert(*id, given);
                 }
             }

@@ -173,7 +173,14 @@ impl Mender<'_> {
             return Ok(());
         }
         let put = |change: &crate::store::catalog::Change<'_>| {
-            change.put_givens(givens.iter().map(|(id, given)| (*id, *given)))
+            // No row speaks of a file that is gone: a collector may have moved away what nothing needs.
+            let mut there = Vec::with_capacity(givens.len());
+            for (id, given) in &givens {
+                if self.store.stat_object(id)?.is_some() {
+                    there.push((*id, *given));
+                }
+            }
+            change.put_givens(there.into_iter())
         };
         match self.store.change_catalog(put) {
             // A catalog that cannot be written is mended last, from what the files show.
@@ -235,10 +242,9 @@ impl Mender<'_> {
     /// Returns whether it could be read and written.
     fn put_rows_right(&self, rows: &mut Rows) -> Result<bool> {
         let known = self.store.view(|view| {
-            let givens = view.givens()?;
             // What an object was given is known better here than from what its file shows.
             rows.givens
-                .retain(|id, _| !matches!(givens.get(id), Ok(Some(_))));
+                .retain(|id, _| !matches!(view.given(id), Ok(Some(_))));
             Ok(())
         });
         let put = known.and_then(|()| self.store.change_catalog(|change| rows.put(change)));

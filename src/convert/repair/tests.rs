@@ -102,7 +102,7 @@ fn records_and_trees_that_are_wrong_are_put_right_and_no_row_of_others_is_lost()
     assert_eq!(report.repairs.len(), 1);
     assert_eq!(report.repairs[0].kept_as, None);
     assert_eq!(fixture.images(), images);
-    let has = fixture.store.view(|view| view.nodes()?.has(&own)).unwrap();
+    let has = fixture.store.view(|view| view.has_node(&own)).unwrap();
     assert!(has, "rows are put right one by one");
 }
 
@@ -155,7 +155,7 @@ fn what_a_mended_object_was_given_is_what_it_was_given_before() {
     fixture
         .store
         .view(|view| {
-            view.givens()?.for_each(|id, given| {
+            view.for_each_given(|id, given| {
                 before.insert(id, given);
                 Ok(())
             })
@@ -171,7 +171,7 @@ fn what_a_mended_object_was_given_is_what_it_was_given_before() {
     fixture
         .store
         .view(|view| {
-            view.givens()?.for_each(|id, given| {
+            view.for_each_given(|id, given| {
                 after.insert(id, given);
                 Ok(())
             })
@@ -204,7 +204,7 @@ fn repairs_and_imports_go_on_side_by_side() {
         };
         fixture
             .store
-            .view(|view| view.givens()?.for_each(each))
+            .view(|view| view.for_each_given(each))
             .unwrap();
         ids
     };

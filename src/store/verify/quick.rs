@@ -85,7 +85,6 @@ impl Unexplained {
         (view, root): (&View, TreeId),
         damages: &mut Vec<Damage>,
     ) -> Result<()> {
-        let nodes = view.nodes()?;
         let (mut waiting, mut seen) = (vec![root], HashSet::new());
         while let Some(id) = waiting.pop() {
             bench.watch.check()?;
@@ -93,7 +92,7 @@ impl Unexplained {
                 continue;
             }
             // A node that cannot be read is a finding of its own.
-            let Ok(node) = nodes.get(&id) else { continue };
+            let Ok(node) = view.node(&id) else { continue };
             damages.extend(self.explain(&node));
             waiting.extend(node.entries.iter().filter_map(|(_, item)| match item {
                 Item::Dir(subtree) => Some(subtree.id),
