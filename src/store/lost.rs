@@ -1,6 +1,7 @@
 //! Owns `lost+found/` and what a repair stages: files that are not as their names say are moved there by rename, never
 //! removed, and what takes their place is read back and hashed before it is named.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek as _};
 use std::path::{Path, PathBuf};
@@ -80,23 +81,29 @@ impl Stored {
 }
 
 impl Store {
-    /// Returns the files that a content's object was moved to `lost+found/` as, in order.
-    pub(crate) fn lost_objects(&self, id: &ContentId) -> Result<Vec<PathBuf>> {
+    /// Returns the files that contents' objects were moved to `lost+found/` as, in order, below the store.
+    pub(crate) fn lost_objects(&self) -> Result<HashMap<ContentId, Vec<PathBuf>>> {
         let folder = self.path(FOLDER);
         let context = || quoted(&folder);
+        let mut found: HashMap<ContentId, Vec<PathBuf>> = HashMap::new();
         let entries = match fs::read_dir(&folder) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(found),
             other => other.context("read the folder", context())?,
         };
-        let stem = format!("{}.", Stored::Object(*id).stem());
-        let mut found = Vec::new();
         for entry in entries {
-            let entry = entry.context("read the folder", context())?;
-            if entry.file_name().to_string_lossy().starts_with(&stem) {
-                found.push(entry.path());
+            let name = entry.context("read the folder", context())?.file_name();
+            let id = name.to_str().and_then(|name| {
+                let (hex, _) = name.strip_prefix("object-")?.split_once('.')?;
+                ContentId::from_hex(hex)
+            });
+            if let Some(id) = id {
+                found
+                    .entry(id)
+                    .or_default()
+                    .push(Path::new(FOLDER).join(name));
             }
         }
-        found.sort();
+        found.values_mut().for_each(|files| files.sort());
         Ok(found)
     }
 }
@@ -112,9 +119,10 @@ pub(crate) struct Mending<'a> {
 pub(crate) type Fill<'a> = dyn FnMut(&mut File) -> Result<bool> + 'a;
 
 impl Writer<'_> {
-    /// Moves a file of the store to `lost+found/`, durably; returns where it is now, or `None` where there was none.
+    /// Moves a file of the store to `lost+found/`; returns where it is now, or `None` where there was none.
     ///
     /// Whoever has a link to it keeps it. Its name is free afterwards: what dies then leaves it missing, not damaged.
+    /// Before anything takes its place [`Writer::sync_detached`] has to make that durable.
     pub(crate) fn detach(&self, what: &Stored) -> Result<Option<PathBuf>> {
         let from = self.store.path(what.path());
         let folder = self.store.path(FOLDER);
@@ -127,12 +135,7 @@ impl Writer<'_> {
             let to = self.store.path(&below);
             durable::create_folder(&folder)?;
             match durable::rename_new(&from, &to) {
-                Ok(true) => {
-                    durable::sync_folder(&folder)?;
-                    durable::sync_folder(self.store.root())?;
-                    durable::sync_parent(&from)?;
-                    return Ok(Some(below));
-                }
+                Ok(true) => return Ok(Some(below)),
                 Ok(false) => number += 1,
                 // Another repair may have moved it, too.
                 Err(_) if is_gone(&from) => return Ok(None),
@@ -141,13 +144,22 @@ impl Writer<'_> {
         }
     }
 
+    /// Makes it durable that files were moved from and to these places.
+    pub(crate) fn sync_detached(&self, places: impl Iterator<Item = PathBuf>) -> Result<()> {
+        self.store.sync_folders(places)
+    }
+
     /// Makes the catalog anew; returns where the one that was there is now.
     pub(crate) fn replace_catalog(
         &self,
         fill: impl FnOnce(&Change<'_>) -> Result<()>,
     ) -> Result<Option<PathBuf>> {
         let staged = self.folder.join("catalog.redb");
-        let clear = || self.detach(&Stored::Catalog);
+        let clear = || {
+            let kept_as = self.detach(&Stored::Catalog)?;
+            self.sync_detached(kept_as.iter().cloned())?;
+            Ok(kept_as)
+        };
         self.store.catalog.replace(&staged, clear, fill)
     }
 
@@ -274,14 +286,8 @@ mod tests {
         assert_ne!(first, second);
         let root = sample.store.root();
         assert_eq!(fs::metadata(root.join(&first)).unwrap().ino(), before);
-        assert_eq!(
-            sample
-                .store
-                .lost_objects(&ContentId::of(b"bytes"))
-                .unwrap()
-                .len(),
-            2
-        );
+        let lost = sample.store.lost_objects().unwrap();
+        assert_eq!(lost[&ContentId::of(b"bytes")], [first, second]);
     }
 
     #[test]

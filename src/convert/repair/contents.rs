@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::extract::{Found, Tar, Want, walk};
 use super::{Mender, Open, Staged};
@@ -156,6 +156,7 @@ impl Mender<'_> {
         open: &Open,
     ) -> Result<Vec<(Stored, String)>> {
         let mut staged = Staged::new();
+        let lost = self.store.lost_objects()?;
         for (id, case) in &wanted.cases {
             self.watch.check()?;
             let what = Stored::Object(*id);
@@ -163,12 +164,11 @@ impl Mender<'_> {
             if open.get(&what).map(|finding: &Finding| finding.kind) == Some(Kind::Changed) {
                 files.push((what.path(), "its own bytes".to_owned()));
             }
-            for lost in self.store.lost_objects(id)? {
-                let below = below(self.store.root(), &lost);
-                files.push((lost, below));
+            for below in lost.get(id).into_iter().flatten() {
+                files.push((below.clone(), below.display().to_string()));
             }
-            for (path, from) in files {
-                if case.mend_from_file(writer, &self.store.root().join(path))? {
+            for (below, from) in files {
+                if case.mend_from_file(writer, &self.store.root().join(below))? {
                     staged.push((what, from));
                     break;
                 }
@@ -343,11 +343,6 @@ fn take_off(left: &mut HashSet<ContentId>, staged: &Staged) {
             left.remove(id);
         }
     }
-}
-
-fn below(root: &Path, path: &Path) -> String {
-    let below: PathBuf = path.strip_prefix(root).unwrap_or(path).to_owned();
-    below.display().to_string()
 }
 
 /// Copies a file into an empty one; a file that is not there or cannot be read gives nothing.

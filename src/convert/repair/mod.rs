@@ -84,7 +84,10 @@ pub fn repair(
         let found = check(&reader, depth, watch, jobs)?;
         mender.report.note(&found);
         let before = mender.report.repairs.len();
-        mender.round(&found, depth)?;
+        watch.begin("mending", None);
+        let done = mender.round(&found, depth);
+        watch.end();
+        done?;
         match (mender.report.repairs.len() > before, depth) {
             // What documents and recipes lead to is known only once they are mended.
             (true, _) => {}
@@ -156,7 +159,7 @@ impl Mender<'_> {
         self.watch.check()?;
         writer.sync_staged()?;
         // From here to the end of publishing nothing asks whether to stop: what is detached has to be replaced.
-        let mut repairs = Vec::with_capacity(staged.len());
+        let (mut repairs, mut moved) = (Vec::with_capacity(staged.len()), Vec::new());
         for (what, from) in staged {
             let finding = open.get(&what);
             let kept_as = match self.is_right_by_now(&what, finding) {
@@ -164,8 +167,10 @@ impl Mender<'_> {
                 false => writer.detach(&what)?,
             };
             repairs.push(Repair::new(&what, finding, &from, kept_as.as_deref()));
+            moved.extend(kept_as.map(|kept_as| [what.path(), kept_as]));
             self.mended.insert(what);
         }
+        writer.sync_detached(moved.into_iter().flatten())?;
         let published = writer.publish()?;
         self.report.repairs.extend(repairs);
         let givens: BTreeMap<_, _> = published.objects.iter().collect();
