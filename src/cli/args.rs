@@ -102,9 +102,9 @@ pub(super) enum Command {
     /// Delete what no name needs
     #[command(visible_alias = "prune")]
     Gc(Gc),
-    /// Re-hash everything and name all damage
+    /// Re-hash everything and name all damage, or mend it
     #[command(visible_alias = "verify")]
-    Fsck,
+    Fsck(Fsck),
     /// Show what the store holds and saves
     #[command(visible_alias = "stats")]
     Df,
@@ -303,6 +303,23 @@ pub(super) struct Gc {
     /// Wait this long for commands that began earlier, to free what they may need; the next gc frees the rest
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     pub(super) wait: u32,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Fsck {
+    /// Only look at files, without reading them: finds what was written through a checkout's links
+    #[arg(long, conflicts_with = "repair")]
+    pub(super) quick: bool,
+    /// Mend what is damaged or missing; what was in its place goes to lost+found in the store
+    #[arg(long)]
+    pub(super) repair: bool,
+    #[arg(
+        long,
+        requires = "repair",
+        value_name = "SRC",
+        help = "Where the same images are, to mend from: as import takes it; repeatable"
+    )]
+    pub(super) from: Vec<String>,
 }
 
 #[derive(Args, Debug)]

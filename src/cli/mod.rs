@@ -82,7 +82,7 @@ fn run(session: &Session, command: Command) -> Result<ExitCode> {
         Command::Checkout(args) => checkout::run(session, &args),
         Command::Export(args) => export::run(session, &args),
         Command::Gc(args) => gc::run(session, &args),
-        Command::Fsck => return fsck::run(session),
+        Command::Fsck(args) => return fsck::run(session, &args),
         Command::Df => df::run(session),
         Command::Completion(args) => completion::completion(session, &args),
         Command::Man(args) => completion::man(session, &args),

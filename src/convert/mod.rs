@@ -13,6 +13,7 @@ mod inflate;
 mod merge;
 pub(crate) mod overlay;
 pub mod rebuild;
+pub mod repair;
 pub(crate) mod replay;
 pub mod source;
 pub(crate) mod tar;

@@ -5,13 +5,15 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::merge::Merger;
 use super::replay::replay;
-use crate::digest::{ContentId, DiffId, Digest};
+use crate::digest::{ChainId, ContentId, DiffId, Digest, TreeId};
 use crate::entry::Action;
-use crate::error::Result;
+use crate::error::{Cause, Result};
 use crate::image::{Image, ImageLayer};
 use crate::meta::Meta;
 use crate::store::Store;
+use crate::store::catalog::Change;
 use crate::store::inodes::{Given, Owners, Stat};
+use crate::store::names::Names;
 use crate::store::reach::{ImageDocs, Reach};
 use crate::warning::Warnings;
 use crate::watch::Watch;
@@ -27,6 +29,25 @@ pub enum Rebuilt {
     Fresh,
 }
 
+/// What to make of damage that rows would have to be made from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Damage {
+    /// Stop: the next command does not go on over it.
+    Stop,
+    /// Leave out what it takes down: a repair has named it, and the rest is to be of use.
+    LeaveOut,
+}
+
+impl Damage {
+    /// Returns what could be read, or `None` where it is damaged and left out.
+    fn pass<T>(self, result: Result<T>) -> Result<Option<T>> {
+        match result {
+            Err(e) if self == Self::LeaveOut && matches!(e.cause(), Cause::Damaged(_)) => Ok(None),
+            other => other.map(Some),
+        }
+    }
+}
+
 /// Makes the catalog where it is lost or torn.
 pub fn rebuild_if_lost(store: &Store, watch: &dyn Watch) -> Result<Rebuilt> {
     if store.has_catalog()? {
@@ -34,52 +55,135 @@ pub fn rebuild_if_lost(store: &Store, watch: &dyn Watch) -> Result<Rebuilt> {
     }
     let _reading = store.read()?;
     watch.begin("rebuilding the catalog", None);
-    let reach = Reach::of_all(store)?;
-    let mut givens: BTreeMap<ContentId, Given> = BTreeMap::new();
-    for layer in store.recipes()? {
-        watch.check()?;
-        let (entries, contents) = replay(&store.recipe(&layer)?, &mut Warnings::default())?;
-        for entry in &entries {
-            if let Action::File(meta, payload) = &entry.action
-                && let Some(ordinal) = payload.ordinal
-                && let Some(content) = contents.get(ordinal as usize)
-            {
-                adopt(store, &mut givens, (content.id, content.size), meta)?;
-            }
-        }
-    }
-    settle(store, &mut givens)?;
-    let recipe = |layer: &DiffId| store.recipe(layer);
-    let mut merger = Merger::new(&recipe, None, HashMap::new());
-    let images = reach
-        .images
-        .values()
-        .map(|docs| record(docs, &mut merger))
-        .collect::<Result<Vec<Image>>>()?;
-    let (nodes, chains) = merger.finish();
-    store.create_catalog(|change| {
-        change.put_nodes(nodes.iter().map(|(id, bytes)| (id, bytes.as_slice())))?;
-        change.put_givens(givens.iter())?;
-        chains
-            .iter()
-            .try_for_each(|(chain, root)| change.put_chain(chain, root))?;
-        // A blob that is kept and that an image names was proved when it came in.
-        reach
-            .layers
-            .iter()
-            .try_for_each(|(blob, diff_id)| change.put_layer(blob, diff_id))?;
-        images.iter().try_for_each(|image| change.put_image(image))
-    })?;
+    let rows = Rows::of(store, Damage::Stop, watch)?;
+    store.create_catalog(|change| rows.put(change))?;
     watch.end();
-    Ok(if reach.documents.is_empty() && givens.is_empty() {
+    Ok(if rows.is_empty() {
         Rebuilt::Fresh
     } else {
         Rebuilt::Yes
     })
 }
 
+/// What the files say that the catalog has to say.
+pub(super) struct Rows {
+    nodes: BTreeMap<TreeId, Vec<u8>>,
+    chains: BTreeMap<ChainId, TreeId>,
+    /// What objects were given, as far as they show it.
+    pub(super) givens: BTreeMap<ContentId, Given>,
+    layers: BTreeMap<Digest, DiffId>,
+    images: Vec<Image>,
+    documents: usize,
+}
+
+impl Rows {
+    /// Works out all rows.
+    pub(super) fn of(store: &Store, damage: Damage, watch: &dyn Watch) -> Result<Self> {
+        let led = Led::of(store, damage)?;
+        let mut givens: BTreeMap<ContentId, Given> = BTreeMap::new();
+        for layer in store.recipes()? {
+            watch.check()?;
+            let replayed = store
+                .recipe(&layer)
+                .and_then(|recipe| replay(&recipe, &mut Warnings::default()));
+            let Some((entries, contents)) = damage.pass(replayed)? else {
+                continue;
+            };
+            for entry in &entries {
+                if let Action::File(meta, payload) = &entry.action
+                    && let Some(ordinal) = payload.ordinal
+                    && let Some(content) = contents.get(ordinal as usize)
+                {
+                    adopt(store, &mut givens, (content.id, content.size), meta)?;
+                }
+            }
+        }
+        settle(store, &mut givens)?;
+        let recipe = |layer: &DiffId| store.recipe(layer);
+        let mut merger = Merger::new(&recipe, None, HashMap::new());
+        let mut images = Vec::new();
+        for docs in led.images.values() {
+            images.extend(damage.pass(record(docs, &mut merger))?);
+        }
+        let (nodes, chains) = merger.finish();
+        Ok(Self {
+            nodes,
+            chains,
+            givens,
+            layers: led.layers,
+            images,
+            documents: led.documents,
+        })
+    }
+
+    /// Puts all of them.
+    pub(super) fn put(&self, change: &Change<'_>) -> Result<()> {
+        let Self {
+            nodes,
+            chains,
+            givens,
+            layers,
+            images,
+            documents: _,
+        } = self;
+        change.put_nodes(nodes.iter().map(|(id, bytes)| (id, bytes.as_slice())))?;
+        change.put_givens(givens.iter())?;
+        chains
+            .iter()
+            .try_for_each(|(chain, root)| change.put_chain(chain, root))?;
+        // A blob that is kept and that an image names was proved when it came in.
+        layers
+            .iter()
+            .try_for_each(|(blob, diff_id)| change.put_layer(blob, diff_id))?;
+        images
+            .iter()
+            .try_for_each(|image| change.put_image(image))?;
+        change.count_commit()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.documents == 0 && self.givens.is_empty()
+    }
+}
+
+/// What names lead to, as far as it can be followed.
+#[derive(Default)]
+pub(super) struct Led {
+    /// The images.
+    images: BTreeMap<Digest, ImageDocs>,
+    /// Which tars their layers' blobs hold.
+    pub(super) layers: BTreeMap<Digest, DiffId>,
+    /// How many documents there are.
+    documents: usize,
+}
+
+impl Led {
+    /// Follows all names.
+    pub(super) fn of(store: &Store, damage: Damage) -> Result<Self> {
+        let mut led = Self::default();
+        if let Some(reach) = damage.pass(Reach::of_all(store))? {
+            led.add(reach);
+            return Ok(led);
+        }
+        let names = damage.pass(store.names())?;
+        for entry in names.iter().flat_map(Names::entries) {
+            let followed = Reach::of(store, std::slice::from_ref(&entry.descriptor));
+            if let Some(reach) = damage.pass(followed)? {
+                led.add(reach);
+            }
+        }
+        Ok(led)
+    }
+
+    fn add(&mut self, reach: Reach) {
+        self.documents += reach.documents.len();
+        self.images.extend(reach.images);
+        self.layers.extend(reach.layers);
+    }
+}
+
 /// Returns the root of an image's tree as its recipes give it.
-pub fn root_from_recipes(store: &Store, docs: &ImageDocs) -> Result<crate::digest::TreeId> {
+pub fn root_from_recipes(store: &Store, docs: &ImageDocs) -> Result<TreeId> {
     let recipe = |layer: &DiffId| store.recipe(layer);
     Merger::new(&recipe, None, HashMap::new()).merge(&stack(docs))
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::reference::ImageName;
 use crate::store::catalog::View;
-use crate::store::verify::{sample::Sample, verify};
+use crate::store::verify::{Depth, sample::Sample, verify};
 use crate::watch::{Unwatched, Watch};
 use crate::wire::{self, Descriptor};
 
@@ -30,7 +30,7 @@ fn name(text: &str) -> ImageName {
 
 fn is_sound(sample: &Sample) -> bool {
     let jobs = std::num::NonZeroUsize::MIN;
-    let found = verify(&sample.store.read().unwrap(), &Unwatched, jobs).unwrap();
+    let found = verify(&sample.store.read().unwrap(), Depth::Full, &Unwatched, jobs).unwrap();
     assert!(found.is_sound(), "{:?}", found.findings);
     true
 }

@@ -147,6 +147,28 @@ impl Catalog {
             // Another process was faster, and others may have added to its catalog since.
             return Ok(());
         }
+        self.put_new(staged, fill)
+    }
+
+    /// Makes a new catalog at `staged` and puts it in place, after `clear` has moved away what is there.
+    pub(crate) fn replace<T>(
+        &self,
+        staged: &Path,
+        clear: impl FnOnce() -> Result<T>,
+        fill: impl FnOnce(&Change<'_>) -> Result<()>,
+    ) -> Result<T> {
+        // Whoever misses the file meanwhile waits for this lock before it makes another.
+        let _lock = self.gate.pass(Mode::Exclusive)?;
+        let cleared = clear()?;
+        self.put_new(staged, |change| {
+            // Whoever has read the old one has to tell: rows that it relies on may be gone.
+            change.start_sweeps_anew()?;
+            fill(change)
+        })?;
+        Ok(cleared)
+    }
+
+    fn put_new(&self, staged: &Path, fill: impl FnOnce(&Change<'_>) -> Result<()>) -> Result<()> {
         durable::remove(staged)?;
         let database = say(
             &self.path,
@@ -714,6 +736,15 @@ impl Change<'_> {
         let table = self.say(self.transaction.open_table(COUNTERS))?;
         let row = self.say(table.get(name))?;
         Ok(row.map_or(0, |row| row.value()))
+    }
+
+    /// Counts on from a number that no catalog of this store has had.
+    fn start_sweeps_anew(&self) -> Result<()> {
+        let since = std::time::SystemTime::UNIX_EPOCH.elapsed();
+        let now = since.map_or(0, |since| since.as_nanos());
+        let mut table = self.say(self.transaction.open_table(COUNTERS))?;
+        self.say(table.insert(SWEEPS, u64::try_from(now).unwrap_or(u64::MAX / 2)))?;
+        Ok(())
     }
 
     fn count(&self, name: &str) -> Result<()> {

@@ -13,6 +13,7 @@ mod epochs;
 pub mod find;
 pub mod inodes;
 pub mod locks;
+pub(crate) mod lost;
 pub mod names;
 mod objects;
 pub(crate) mod paths;

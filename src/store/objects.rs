@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use super::inodes::{self, Given, Owners, Stat};
 use super::{Store, Writer, durable};
 use crate::digest::{ContentHasher, ContentId};
-use crate::error::{Context, Error, Result, quoted};
+use crate::error::{Cause, Context, Error, Result, quoted};
 use crate::meta::Meta;
 
 /// From this size on a content is streamed: it is compared with stored ones of its size while it arrives.
@@ -53,7 +53,13 @@ impl Writer<'_> {
     }
 
     /// Gives a staged file its metadata and counts it in.
-    fn stage_object(&self, file: &File, id: ContentId, size: u64, meta: &Meta) -> Result<()> {
+    pub(super) fn stage_object(
+        &self,
+        file: &File,
+        id: ContentId,
+        size: u64,
+        meta: &Meta,
+    ) -> Result<()> {
         let mut meta = self.owners.apply_to_object(meta);
         let refused = inodes::give(file, &meta).or_else(|e| {
             if !is_no_id(&e) {
@@ -305,7 +311,11 @@ impl Store {
         if self.stat_object(id)?.is_none() {
             return Ok(None);
         }
-        let mut file = self.open_object(id)?;
+        let mut file = match self.open_object(id) {
+            // Gone since it was looked at: a repair moves away what is damaged.
+            Err(e) if matches!(e.cause(), Cause::Damaged(_)) => return Ok(None),
+            other => other?,
+        };
         let mut hasher = ContentHasher::default();
         io::copy(&mut file, &mut Hashing(&mut hasher)).context("read the object", id)?;
         let Some(stat) = self.stat_object(id)?.filter(|_| hasher.finish() == *id) else {

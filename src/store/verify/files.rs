@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::layers::CHUNK;
 use super::present::{Present, walk_digests, walk_fanned};
-use super::{Bench, Damage, Finding, Findings, Kind, Needed, Whose};
+use super::{Bench, Damage, Depth, Finding, Findings, Kind, Needed, Whose};
 use crate::digest::{ContentHasher, ContentId, InodeId};
 use crate::error::{Cause, Result};
 use crate::meta::{Meta, Xattrs};
@@ -74,7 +74,9 @@ pub(super) fn check_objects(
     for (found, count, bytes) in walked.folders {
         damages.extend(found);
         result.checked.objects += count;
-        result.checked.bytes += bytes;
+        if bench.depth == Depth::Full {
+            result.checked.bytes += bytes;
+        }
     }
     for (id, size) in needed.into_inner().unwrap_or_else(PoisonError::into_inner) {
         // An import may have put it in place since its folder was read.
@@ -141,13 +143,23 @@ fn check_object(
             format!("it has {seen} bytes, expected {size}"),
         );
     }
+    let changes = given
+        .map(|given| changes(&file.stat, &given.stat))
+        .unwrap_or_default();
+    if bench.depth == Depth::Quick {
+        return match (size.filter(|size| seen != *size), changes.is_empty()) {
+            (_, false) => found(Kind::Changed, through_a_link(&changes)),
+            (Some(size), true) => found(
+                Kind::Changed,
+                format!("it has {seen} bytes, expected {size}"),
+            ),
+            (None, true) => Ok(None),
+        };
+    }
     let (id, xattrs) = match read(bench, &paths::object(&file.id), seen)? {
         Ok(read) => read,
         Err(e) => return found(Kind::Unreadable, e.to_string()),
     };
-    let changes = given
-        .map(|given| changes(&file.stat, &given.stat))
-        .unwrap_or_default();
     if id != file.id {
         let mut detail = format!("its bytes are those of {id}");
         if !changes.is_empty() {
@@ -167,12 +179,12 @@ fn check_object(
     }
 }
 
-fn through_a_link(changes: &str) -> String {
+pub(super) fn through_a_link(changes: &str) -> String {
     format!("{changes}: changed through a link of a checkout")
 }
 
 /// Says what differs from what was given, value by value; empty where nothing does.
-fn changes(seen: &Stat, given: &Stat) -> String {
+pub(super) fn changes(seen: &Stat, given: &Stat) -> String {
     let say = |what: &&str| match *what {
         "size" => format!("{} bytes, expected {}", seen.size, given.size),
         "mode" => format!("mode {:04o}, expected {:04o}", seen.mode, given.mode),

@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use super::names::Leads;
 use super::present::{Present, walk_digests};
 use super::{Bench, Damage, Finding, Findings, Kind, Needed};
+use super::{Depth, quick};
 use crate::digest::{DiffId, Digest, DigestHasher};
 use crate::error::{Cause, Context, Result};
 use crate::recipe::ContentRef;
@@ -26,10 +27,16 @@ pub(super) fn check_blobs(
     result.strays.extend(walked.strays);
     let blobs: Vec<Present<Digest>> = walked.folders.into_iter().flatten().collect();
     result.checked.blobs += blobs.len() as u64;
-    result.checked.bytes += blobs.iter().map(|blob| blob.stat.size).sum::<u64>();
+    let hashed =
+        |blob: &&Present<Digest>| bench.depth == Depth::Full || leads.documents.contains(&blob.id);
+    let bytes = blobs.iter().filter(hashed).map(|blob| blob.stat.size);
+    result.checked.bytes += bytes.sum::<u64>();
     let found: Vec<Option<Damage>> = blobs
         .par_iter()
-        .map(|blob| check_blob(bench, leads, &blob.id))
+        .map(|blob| match hashed(&blob) {
+            true => check_blob(bench, leads, &blob.id),
+            false => Ok(quick::check_blob(leads, blob)),
+        })
         .collect::<Result<_>>()?;
     Ok(found.into_iter().flatten().collect())
 }

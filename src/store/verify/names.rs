@@ -15,6 +15,10 @@ use crate::wire::{Descriptor, Document, Manifest, Media};
 pub(super) struct Leads {
     /// What the names that can be followed lead to.
     pub(super) reach: Reach,
+    /// Indexes, manifests and configs.
+    pub(super) documents: BTreeSet<Digest>,
+    /// How long descriptors say that blobs are.
+    pub(super) sizes: BTreeMap<Digest, u64>,
     needs: BTreeMap<Digest, BTreeSet<String>>,
     broken: Vec<Broken>,
 }
@@ -95,7 +99,7 @@ fn label(entry: &Entry) -> String {
 impl Leads {
     /// Notes what one name needs; returns, where it cannot be followed, what of it is missing.
     fn follow_one(&mut self, store: &Store, entry: &Entry) -> Result<Option<Vec<Digest>>> {
-        let needs = needs_of(store, &entry.descriptor);
+        let needs = self.needs_of(store, &entry.descriptor);
         let name = label(entry);
         for digest in needs.keys() {
             self.needs.entry(*digest).or_default().insert(name.clone());
@@ -116,6 +120,30 @@ impl Leads {
             needs,
         });
         Ok(Some(missing))
+    }
+
+    /// Returns all that `root` leads to through documents that can be read.
+    fn needs_of(&mut self, store: &Store, root: &Descriptor) -> BTreeMap<Digest, Need> {
+        let mut needs: BTreeMap<Digest, Need> = BTreeMap::new();
+        let mut waiting = vec![(root.clone(), Need::Required)];
+        while let Some((descriptor, need)) = waiting.pop() {
+            let known = needs.get(&descriptor.digest).copied();
+            needs.insert(
+                descriptor.digest,
+                known.map_or(need, |before| before.max(need)),
+            );
+            self.sizes.insert(descriptor.digest, descriptor.size);
+            if matches!(
+                descriptor.media(),
+                Media::Index | Media::Manifest | Media::Config
+            ) {
+                self.documents.insert(descriptor.digest);
+            }
+            if known.is_none() {
+                waiting.extend(children_of(store, &descriptor));
+            }
+        }
+        needs
     }
 
     /// Returns the names that cannot be followed for a reason that no damaged or missing blob gives.
@@ -181,23 +209,6 @@ impl Leads {
 fn mentions(why: &str, file: &str) -> bool {
     file.strip_prefix("blobs/")
         .is_some_and(|rest| why.contains(&rest.replacen('/', ":", 1)) || why.contains(rest))
-}
-
-/// Returns all that `root` leads to through documents that can be read.
-fn needs_of(store: &Store, root: &Descriptor) -> BTreeMap<Digest, Need> {
-    let mut needs: BTreeMap<Digest, Need> = BTreeMap::new();
-    let mut waiting = vec![(root.clone(), Need::Required)];
-    while let Some((descriptor, need)) = waiting.pop() {
-        let known = needs.get(&descriptor.digest).copied();
-        needs.insert(
-            descriptor.digest,
-            known.map_or(need, |before| before.max(need)),
-        );
-        if known.is_none() {
-            waiting.extend(children_of(store, &descriptor));
-        }
-    }
-    needs
 }
 
 fn children_of(store: &Store, descriptor: &Descriptor) -> Vec<(Descriptor, Need)> {

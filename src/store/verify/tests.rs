@@ -12,8 +12,12 @@ use crate::watch::Unwatched;
 use crate::wire::{self, Descriptor};
 
 fn fsck(sample: &Sample) -> Findings {
+    check(sample, Depth::Full)
+}
+
+fn check(sample: &Sample, depth: Depth) -> Findings {
     let reader = sample.store.read().unwrap();
-    verify(&reader, &Unwatched, NonZeroUsize::new(2).unwrap()).unwrap()
+    verify(&reader, depth, &Unwatched, NonZeroUsize::new(2).unwrap()).unwrap()
 }
 
 /// Two images over one base; `bin` is in both, `lib` in the second alone.
