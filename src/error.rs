@@ -112,6 +112,11 @@ impl Error {
         matches!(&self.0.cause, Cause::Io(e) if e.kind() == io::ErrorKind::NotFound)
     }
 
+    /// Tells whether the system said that the file system cannot be written to.
+    pub(crate) fn is_read_only(&self) -> bool {
+        matches!(&self.0.cause, Cause::Io(e) if e.kind() == io::ErrorKind::ReadOnlyFilesystem)
+    }
+
     /// Returns the exit code of the command-line contract.
     pub fn exit_code(&self) -> u8 {
         match &self.0.cause {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::args::{Format, Global};
 use super::output::Style;
-use super::terminal::Terminal;
+use super::terminal::{Notes, Terminal};
 use crate::convert::rebuild;
 use crate::error::{Error, Result};
 use crate::store::Store;
@@ -19,7 +19,11 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn new(global: Global) -> Self {
-        let terminal = Terminal::new(global.progress);
+        let notes = match global.quiet {
+            true => Notes::LeftAway,
+            false => Notes::Told,
+        };
+        let terminal = Terminal::new(global.progress, notes);
         Self { global, terminal }
     }
 
@@ -118,9 +122,7 @@ impl Session {
 
     /// Says something that is no result, unless only results are wanted.
     pub(super) fn note(&self, line: &str) {
-        if !self.global.quiet {
-            self.say(line);
-        }
+        self.terminal.note(line);
     }
 
     pub(super) fn interrupt_code(&self) -> u8 {

@@ -12,15 +12,23 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use super::args::When;
 use crate::watch::Watch;
 
+/// Whether what is no result and no error is told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Notes {
+    Told,
+    LeftAway,
+}
+
 pub(super) struct Terminal {
     shows: bool,
+    notes: Notes,
     bar: Mutex<Option<ProgressBar>>,
     interrupted: Arc<AtomicBool>,
     terminated: Arc<AtomicBool>,
 }
 
 impl Terminal {
-    pub(super) fn new(progress: When) -> Self {
+    pub(super) fn new(progress: When, notes: Notes) -> Self {
         let shows = match progress {
             When::Auto => std::io::stderr().is_terminal(),
             When::Never => false,
@@ -35,6 +43,7 @@ impl Terminal {
         }
         Self {
             shows,
+            notes,
             bar: Mutex::default(),
             interrupted,
             terminated,
@@ -46,6 +55,13 @@ impl Terminal {
             143
         } else {
             130
+        }
+    }
+
+    /// Says something that is no result, unless only results are wanted.
+    pub(super) fn note(&self, line: &str) {
+        if self.notes == Notes::Told {
+            self.say(line);
         }
     }
 
@@ -91,7 +107,7 @@ impl Watch for Terminal {
     }
 
     fn notice(&self, what: &str) {
-        self.say(&format!("ocistore: note: {what}"));
+        self.note(&format!("ocistore: note: {what}"));
     }
 
     fn end(&self) {

@@ -12,7 +12,7 @@ use crate::image::{Image, ImageLayer};
 use crate::meta::Meta;
 use crate::store::Store;
 use crate::store::catalog::Change;
-use crate::store::inodes::{Given, Owners, Stat};
+use crate::store::inodes::{Given, Owners, Stat, is_settable};
 use crate::store::names::Names;
 use crate::store::reach::{ImageDocs, Reach};
 use crate::warning::Warnings;
@@ -250,5 +250,8 @@ pub(super) fn settle(store: &Store, givens: &mut BTreeMap<ContentId, Given>) -> 
 }
 
 fn given(id: &ContentId, size: u64, meta: &Meta) -> Given {
-    Given::new(id, size, &Owners::of_process().apply_to_object(meta))
+    let mut meta = Owners::of_process().apply_to_object(meta);
+    // The file was not given these either.
+    meta.xattrs.retain(|name, _| is_settable(name));
+    Given::new(id, size, &meta)
 }

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use rayon::prelude::*;
 
 use crate::digest::{ChainId, ContentId, DiffId, Digest, TreeId};
-use crate::error::{Error, Result};
+use crate::error::{Cause, Error, Result};
 use crate::store::catalog::{Change, Live, View};
 use crate::store::reach::Reach;
 use crate::store::{Collector, Look, Store};
@@ -40,7 +40,7 @@ impl Marks {
     /// Marks from every claim and name there is.
     pub(super) fn of(collector: &Collector<'_>, watch: &dyn Watch) -> Result<Self> {
         let store = collector.store();
-        let (look, roots) = collector.roots().map_err(|e| closed("", &e))?;
+        let (look, roots) = collector.roots().map_err(|e| closed("", e))?;
         let mut marks = Self {
             look,
             reach: Reach::default(),
@@ -56,7 +56,7 @@ impl Marks {
     /// Marks what came since, too.
     pub(super) fn catch_up(&mut self, collector: &Collector<'_>, watch: &dyn Watch) -> Result<()> {
         watch.check()?;
-        let (look, mut roots) = collector.roots().map_err(|e| closed("", &e))?;
+        let (look, mut roots) = collector.roots().map_err(|e| closed("", e))?;
         roots.retain(|root| !self.reach.followed(root));
         if !roots.is_empty() {
             self.follow(collector.store(), &roots, watch)?;
@@ -72,7 +72,7 @@ impl Marks {
             return Ok(());
         };
         let marked = store.view(|view| rows.mark(view, reach, watch));
-        marked.map_err(|e| closed("", &e))
+        marked.map_err(|e| closed("", e))
     }
 
     /// Tells whether rows of trees were added since the rows were marked.
@@ -85,7 +85,7 @@ impl Marks {
 
     fn follow(&mut self, store: &Store, roots: &[Descriptor], watch: &dyn Watch) -> Result<()> {
         let reach = Reach::with_referrers(store, roots);
-        let reach = reach.map_err(|e| closed(&name_of_failure(store), &e))?;
+        let reach = reach.map_err(|e| closed(&name_of_failure(store), e))?;
         let mut layers = reach.diff_ids();
         layers.retain(|layer| !self.layers.contains(layer));
         add_contents(store, &layers, (&mut self.contents, watch))?;
@@ -133,7 +133,7 @@ impl Marks {
                 );
                 Err(closed(
                     "",
-                    &Error::damaged("find", "every live object", why),
+                    Error::damaged("find", "every live object", why),
                 ))
             }
         }
@@ -231,7 +231,7 @@ fn add_contents(
     outcomes
         .into_iter()
         .collect::<Result<()>>()
-        .map_err(|e| closed("", &e))
+        .map_err(|e| closed("", e))
 }
 
 /// Returns the first name that cannot be followed on its own, with a colon after it, or nothing.
@@ -252,17 +252,17 @@ fn name_of_failure(store: &Store) -> String {
     }
 }
 
-/// Says that damage stopped the collection before anything was deleted; other errors are passed on.
-fn closed(whose: &str, e: &Error) -> Error {
-    use crate::error::Cause;
-    let why = format!("{whose}{e}");
-    let cause = match e.cause() {
-        Cause::Io(_) | Cause::Failed(_) => Cause::Failed(why),
-        Cause::Missing(_) | Cause::Damaged(_) | Cause::Malformed(_) => Cause::Damaged(why),
-        Cause::Busy(_) => Cause::Busy(why),
-        Cause::Usage(_) => Cause::Usage(why),
-        Cause::Interrupted => Cause::Interrupted,
-    };
-    Error::new("sweep", "the store", cause)
-        .hint("nothing was deleted; `ocistore fsck` lists all damage")
+/// Says that damage stopped the collection before anything more was deleted; what the system refused is passed on.
+fn closed(whose: &str, e: Error) -> Error {
+    match e.cause() {
+        Cause::Missing(_) | Cause::Damaged(_) | Cause::Malformed(_) => {
+            Error::damaged("sweep", "the store", format!("{whose}{e}"))
+                .hint("nothing was deleted; `ocistore fsck --repair` mends damage or lists it")
+        }
+        Cause::Io(_)
+        | Cause::Failed(_)
+        | Cause::Busy(_)
+        | Cause::Usage(_)
+        | Cause::Interrupted => e,
+    }
 }

@@ -141,18 +141,18 @@ impl Tally {
         let (why, hint) = match harm {
             Harm::Missing => (
                 format!("its object {object} is missing{more}"),
-                REIMPORT.to_owned(),
+                REPAIR.to_owned(),
             ),
             Harm::Bytes => (
                 format!("the bytes of its object {object} are not its own{more}"),
-                REIMPORT.to_owned(),
+                REPAIR.to_owned(),
             ),
             Harm::Object(differs) => {
                 let differs = differs.join(", ");
                 let why = format!(
                     "its object {object} was changed through a link to it: {differs} differ{more}"
                 );
-                (why, REIMPORT.to_owned())
+                (why, REPAIR.to_owned())
             }
             Harm::Variant(differs, below) => {
                 let differs = differs.join(", ");
@@ -163,7 +163,7 @@ impl Tally {
                 (
                     why,
                     format!(
-                        "its object is as it was: remove '{}' and check out again",
+                        "`ocistore fsck --repair` moves '{}' to lost+found and makes it anew",
                         file.display()
                     ),
                 )
@@ -207,5 +207,4 @@ impl Tally {
 }
 
 /// What helps where an object cannot be used.
-const REIMPORT: &str =
-    "`ocistore fsck` names every image that needs it; import one of them again from its source";
+const REPAIR: &str = "`ocistore fsck --repair` mends it, or names every image that needs it";

@@ -259,7 +259,7 @@ fn a_changed_variant_is_named_with_the_file_to_remove() {
     assert_eq!(error.exit_code(), 3);
     let text = error.to_string();
     let remove = text
-        .split("remove '")
+        .split("moves '")
         .nth(1)
         .unwrap()
         .split('\'')

@@ -23,7 +23,7 @@ use super::durable;
 use super::inodes::Given;
 use super::locks::{Gate, Lock, Mode};
 use crate::digest::{ChainId, ContentId, DiffId, Digest, TreeId};
-use crate::error::{Cause, Error, Result, quoted};
+use crate::error::{Cause, Context as _, Error, Result, quoted};
 use crate::image::Image;
 use crate::tree::Node;
 
@@ -109,7 +109,8 @@ impl Catalog {
 
     /// Tells whether the file is there; a torn one is taken away first.
     pub(crate) fn exists(&self) -> Result<bool> {
-        if !self.path.exists() {
+        let there = self.path.try_exists();
+        if !there.context("look at the catalog", quoted(&self.path))? {
             return Ok(false);
         }
         match guarded(&self.path, || self.open()?.look(&self.path)) {

@@ -88,7 +88,8 @@ impl Store {
 
     /// Opens the store at `root`, after making it where there is none.
     pub fn create(root: &Path, wait: Wait) -> Result<Self> {
-        if !root.join("format").exists() {
+        let format = root.join("format");
+        if !format.try_exists().context("look at", quoted(&format))? {
             Self::make(root)?;
         }
         Self::open(root, wait)

@@ -25,7 +25,7 @@ pub struct Writer<'s> {
     pub(super) store: &'s Store,
     pub(super) epoch: Epoch,
     /// Held as long as the session lives, so that others can tell it from one that died.
-    _session: Lock,
+    _session: Option<Lock>,
     pub(super) folder: PathBuf,
     pub(super) owners: Owners,
     /// After a writer died, what it left in place is not trusted by its size alone.
@@ -103,9 +103,19 @@ fn sweep_dead_sessions(store: &Store) -> Result<bool> {
 impl<'s> Writer<'s> {
     pub(super) fn new(store: &'s Store, epoch: Epoch) -> Result<Self> {
         let starting = starting(store)?;
-        let distrust = sweep_dead_sessions(store)?;
-        let folder = durable::create_own_folder(&store.path("tmp"), "session-")?;
-        let session = Lock::take(&folder.join(LOCK), Mode::Exclusive, Wait::Forever)?;
+        let (folder, session) = match durable::create_own_folder(&store.path("tmp"), "session-") {
+            // Who only reads what is there, as a checkout elsewhere does, needs no folder; who adds is told without.
+            Err(e) if e.is_read_only() => (store.path("tmp/session"), None),
+            folder => {
+                let folder = folder?;
+                let lock = Lock::take(&folder.join(LOCK), Mode::Exclusive, Wait::Forever)?;
+                (folder, Some(lock))
+            }
+        };
+        let distrust = match session {
+            Some(_) => sweep_dead_sessions(store)?,
+            None => false,
+        };
         drop(starting);
         let staged = Mutex::default();
         let owners = Owners::of_process();
