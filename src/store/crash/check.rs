@@ -16,7 +16,7 @@ use crate::store::Store;
 use crate::store::durable::recorder::Omit;
 use crate::store::locks::Wait;
 use crate::store::reach::Reach;
-use crate::store::verify::{Findings, verify};
+use crate::store::verify::{Depth, Findings, verify};
 use crate::watch::Unwatched;
 
 /// Checks the states that a power cut may leave of a store.
@@ -257,7 +257,8 @@ impl Case<'_> {
 /// Does what `fsck` does; only `damaged` may be wrong.
 fn check_sound(store: &Store, damaged: Option<&Path>) -> Checked<()> {
     let reader = store.read().during("reading")?;
-    let mut found = verify(&reader, &Unwatched, NonZeroUsize::MIN).during("verifying")?;
+    let jobs = NonZeroUsize::MIN;
+    let mut found = verify(&reader, Depth::Full, &Unwatched, jobs).during("verifying")?;
     if damaged.is_none() && found.is_sound() {
         check_trees(store, &mut found)?;
     }
