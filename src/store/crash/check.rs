@@ -257,7 +257,8 @@ impl Case<'_> {
 /// Does what `fsck` does; only `damaged` may be wrong.
 fn check_sound(store: &Store, damaged: Option<&Path>) -> Checked<()> {
     let reader = store.read().during("reading")?;
-    let mut found = verify(&reader, Depth::Full, &Unwatched, NonZeroUsize::MIN).during("verifying")?;
+    let jobs = NonZeroUsize::MIN;
+    let mut found = verify(&reader, Depth::Full, &Unwatched, jobs).during("verifying")?;
     if damaged.is_none() && found.is_sound() {
         check_trees(store, &mut found)?;
     }
