@@ -1,6 +1,7 @@
 //! Owns deleting: one collector at a time moves dead files to the trash, in batches between which others commit, and
 //! unlinks them when nobody is left who may need them. The steps, and why they are in this order, are in `docs/gc.md`.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -27,6 +28,8 @@ pub struct Collector<'s> {
     _collecting: Lock,
     /// What was unlinked when it began: an earlier collection had to leave it.
     earlier: Unlinked,
+    /// The claims that were read: what one says never changes, and there may be thousands of them by the end.
+    read: RefCell<BTreeSet<String>>,
 }
 
 /// Which claims and names there were at one look.
@@ -76,6 +79,7 @@ impl Store {
             _alone: alone,
             _collecting: Lock::take(&collecting, Mode::Exclusive, Wait::Forever)?,
             earlier: Unlinked::default(),
+            read: RefCell::default(),
         };
         // Before dead claims go: what a live one leads to may be in the trash, and then its epoch is held.
         collector.earlier = free(&collector)?;
@@ -160,13 +164,15 @@ impl<'s> Collector<'s> {
         Ok(Look { claims, names })
     }
 
-    /// Returns all that has to stay, and the look at which it was all: claims first, then names.
+    /// Returns what has to stay beside what was returned before, and the look at which it was all: claims first, then
+    /// names.
     pub fn roots(&self) -> Result<(Look, Vec<Descriptor>)> {
         let claims = claims::names(self.store)?;
         let mut roots = Vec::new();
-        for claim in &claims {
+        for claim in claims.difference(&*self.read.borrow()) {
             roots.extend(claims::roots(self.store, claim)?);
         }
+        self.read.replace(claims.clone());
         let names = self.store.names_file()?;
         let named = self.store.names()?;
         roots.extend(named.entries().iter().map(|e| e.descriptor.clone()));
