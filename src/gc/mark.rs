@@ -18,8 +18,10 @@ use crate::wire::Descriptor;
 /// All that is live. An id costs about 64 bytes.
 #[derive(Debug)]
 pub(super) struct Marks {
-    /// Which claims and names there were when all that they lead to was marked.
-    pub(super) look: Look,
+    /// Which claims and names there were when they were last read.
+    look: Look,
+    /// Those of them that are still to be followed.
+    waiting: Vec<Descriptor>,
     reach: Reach,
     layers: BTreeSet<DiffId>,
     contents: HashSet<ContentId>,
@@ -41,33 +43,50 @@ impl Marks {
     pub(super) fn of(collector: &Collector<'_>, watch: &dyn Watch) -> Result<Self> {
         let store = collector.store();
         let (look, roots) = collector.roots().map_err(|e| closed("", e))?;
+        let reach = Reach::with_referrers(store, &roots);
         let mut marks = Self {
             look,
-            reach: Reach::default(),
+            waiting: Vec::new(),
+            reach: reach.map_err(|e| closed(&name_of_failure(store), e))?,
             layers: BTreeSet::new(),
             contents: HashSet::new(),
             rows: store.has_catalog()?.then(Rows::default),
         };
-        marks.follow(store, &roots, watch)?;
+        marks.add_contents(store, watch)?;
         marks.mark_rows(store, watch)?;
         Ok(marks)
     }
 
-    /// Marks what came since, too.
-    pub(super) fn catch_up(&mut self, collector: &Collector<'_>, watch: &dyn Watch) -> Result<()> {
-        watch.check()?;
-        let (look, mut roots) = collector.roots().map_err(|e| closed("", e))?;
-        roots.retain(|root| !self.reach.followed(root));
-        if !roots.is_empty() {
-            self.follow(collector.store(), &roots, watch)?;
+    /// Looks again, and tells whether all that there is to mark is marked.
+    pub(super) fn are_complete(&mut self, collector: &Collector<'_>) -> Result<bool> {
+        if collector.look()? != self.look {
+            let (look, mut roots) = collector.roots().map_err(|e| closed("", e))?;
+            roots.retain(|root| !self.reach.followed(root));
+            self.waiting.extend(roots);
+            self.look = look;
         }
-        self.mark_rows(collector.store(), watch)?;
-        self.look = look;
+        Ok(self.waiting.is_empty())
+    }
+
+    /// Marks what came since, too.
+    pub(super) fn catch_up(&mut self, store: &Store, watch: &dyn Watch) -> Result<()> {
+        watch.check()?;
+        let roots = std::mem::take(&mut self.waiting);
+        let followed = self.reach.follow_also(store, &roots);
+        followed.map_err(|e| closed(&name_of_failure(store), e))?;
+        self.add_contents(store, watch)
+    }
+
+    fn add_contents(&mut self, store: &Store, watch: &dyn Watch) -> Result<()> {
+        let mut layers = self.reach.diff_ids();
+        layers.retain(|layer| !self.layers.contains(layer));
+        add_contents(store, &layers, (&mut self.contents, watch))?;
+        self.layers.extend(layers);
         Ok(())
     }
 
     /// Marks the rows of all that is live: who claimed before may have added its rows only since.
-    fn mark_rows(&mut self, store: &Store, watch: &dyn Watch) -> Result<()> {
+    pub(super) fn mark_rows(&mut self, store: &Store, watch: &dyn Watch) -> Result<()> {
         let (Some(rows), reach) = (&mut self.rows, &self.reach) else {
             return Ok(());
         };
@@ -81,17 +100,6 @@ impl Marks {
             Some(rows) => Ok(change.commits()? != rows.commits),
             None => Ok(true),
         }
-    }
-
-    fn follow(&mut self, store: &Store, roots: &[Descriptor], watch: &dyn Watch) -> Result<()> {
-        let reach = Reach::with_referrers(store, roots);
-        let reach = reach.map_err(|e| closed(&name_of_failure(store), e))?;
-        let mut layers = reach.diff_ids();
-        layers.retain(|layer| !self.layers.contains(layer));
-        add_contents(store, &layers, (&mut self.contents, watch))?;
-        self.layers.extend(layers);
-        self.reach.extend(reach);
-        Ok(())
     }
 
     pub(super) fn has_content(&self, id: &ContentId) -> bool {
@@ -131,10 +139,7 @@ impl Marks {
                     "{} objects that live images need are missing, {id} among them",
                     missing.len()
                 );
-                Err(closed(
-                    "",
-                    Error::damaged("find", "every live object", why),
-                ))
+                Err(closed("", Error::damaged("find", "every live object", why)))
             }
         }
     }
@@ -259,10 +264,8 @@ fn closed(whose: &str, e: Error) -> Error {
             Error::damaged("sweep", "the store", format!("{whose}{e}"))
                 .hint("nothing was deleted; `ocistore fsck --repair` mends damage or lists it")
         }
-        Cause::Io(_)
-        | Cause::Failed(_)
-        | Cause::Busy(_)
-        | Cause::Usage(_)
-        | Cause::Interrupted => e,
+        Cause::Io(_) | Cause::Failed(_) | Cause::Busy(_) | Cause::Usage(_) | Cause::Interrupted => {
+            e
+        }
     }
 }

@@ -22,6 +22,9 @@ const GOAL: Duration = Duration::from_millis(8);
 /// How many files or rows one batch has at the most.
 const MOST: usize = 4096;
 
+/// How often a transaction is tried that others come before.
+const TRIES: u32 = 64;
+
 impl Plan<'_> {
     /// Deletes what is dead; returns what was done.
     ///
@@ -131,23 +134,36 @@ impl Sweep<'_> {
     }
 
     fn drop_objects(&mut self, dead: &[ContentId]) -> Result<()> {
-        let mut pace = Pace::default();
-        let mut left = dead;
+        let mut pace = Pace::of_rows();
+        let (mut left, mut tries) = (dead, 0);
         while !left.is_empty() {
+            self.watch.check()?;
             let (batch, rest) = left.split_at(pace.most.min(left.len()));
-            let begin = Instant::now();
-            let done = self.collector.change_catalog(&self.marks.look, |change| {
+            let (collector, marks) = (self.collector, &mut self.marks);
+            let mut begin = Instant::now();
+            let done = collector.change_catalog(|change| {
+                begin = Instant::now();
+                // A live object without a record does no harm: in the end this goes on with what is marked.
+                if !marks.are_complete(collector)? && tries < TRIES {
+                    return Ok(None);
+                }
                 let mut batch = batch.to_vec();
-                batch.retain(|id| !self.marks.object(id));
+                batch.retain(|id| !marks.object(id));
                 change.drop_objects(&batch).map(Some)
             })?;
             match done {
-                Some(()) => left = rest,
-                None => self.marks.catch_up(self.collector, self.watch)?,
+                Some(()) => (left, tries) = (rest, 0),
+                None => tries += 1,
             }
             pace.took(begin.elapsed());
+            self.catch_up()?;
         }
         Ok(())
+    }
+
+    /// Marks what came meanwhile, while others go on.
+    fn catch_up(&mut self) -> Result<()> {
+        self.marks.catch_up(self.collector.store(), self.watch)
     }
 
     /// Moves all files away. A file system may make that durable in any order: what has to be gone first is synced first.
@@ -186,59 +202,61 @@ impl Sweep<'_> {
     }
 
     fn discard<I>(&mut self, files: &[(I, u64)], kind: &Kind<I>) -> Result<()> {
-        let mut pace = Pace::default();
+        let mut pace = Pace::of_files();
         let mut left = files;
         while !left.is_empty() {
             self.watch.check()?;
             let (files, rest) = left.split_at(pace.most.min(left.len()));
-            let (dead, live): (Vec<_>, Vec<_>) = files
-                .iter()
-                .partition(|(id, _)| !(kind.is_live)(&self.marks, id));
-            let seen = (&self.marks.look, self.epoch);
-            let mut took = Duration::ZERO;
-            let done = self.collector.batch(seen, |batch| {
-                let begin = Instant::now();
-                let mut all = dead.iter();
-                let done = all.try_for_each(|(id, _)| batch.discard(&(kind.below)(id)));
-                took = begin.elapsed();
-                done
-            })?;
-            if done.is_none() {
-                self.marks.catch_up(self.collector, self.watch)?;
+            let batch = self.collector.begin_batch(self.epoch)?;
+            let begin = Instant::now();
+            if !self.marks.are_complete(self.collector)? {
+                drop(batch);
+                self.catch_up()?;
                 continue;
             }
+            for (id, bytes) in files {
+                if (kind.is_live)(&self.marks, id) {
+                    (kind.tally)(&mut self.report).spare(*bytes);
+                } else {
+                    batch.discard(&(kind.below)(id))?;
+                    self.watch.advance(*bytes);
+                }
+            }
+            drop(batch);
+            pace.took(begin.elapsed());
             left = rest;
-            pace.took(took);
-            let tally = (kind.tally)(&mut self.report);
-            live.iter().for_each(|(_, bytes)| tally.spare(*bytes));
-            self.watch
-                .advance(dead.iter().map(|(_, bytes)| bytes).sum());
         }
         Ok(())
     }
 
+    /// Drops rows of trees; where others add some all the time, the rest is left to the next collection.
     fn drop_trees(&mut self) -> Result<()> {
         // Looked for again: what was committed since may need rows that nothing needed before.
         let rows = self.dead_rows()?.trees;
-        let mut pace = Pace::default();
-        let mut left: &[TreeRow] = &rows;
-        while !left.is_empty() {
+        let mut pace = Pace::of_rows();
+        let (mut left, mut tries): (&[TreeRow], _) = (&rows, 0);
+        while !left.is_empty() && tries < TRIES {
             self.watch.check()?;
             let (batch, rest) = left.split_at(pace.most.min(left.len()));
-            let begin = Instant::now();
-            let done = self.collector.change_catalog(&self.marks.look, |change| {
-                if self.marks.are_rows_old(change)? {
+            let (collector, marks) = (self.collector, &mut self.marks);
+            let mut begin = Instant::now();
+            let done = collector.change_catalog(|change| {
+                begin = Instant::now();
+                if !marks.are_complete(collector)? || marks.are_rows_old(change)? {
                     return Ok(None);
                 }
                 let mut batch = batch.to_vec();
-                batch.retain(|row| !row.is_live(&self.marks));
+                batch.retain(|row| !row.is_live(marks));
                 change.drop_trees(&batch).map(Some)
             })?;
-            match done {
-                Some(()) => left = rest,
-                None => self.marks.catch_up(self.collector, self.watch)?,
-            }
             pace.took(begin.elapsed());
+            if done.is_some() {
+                (left, tries) = (rest, 0);
+                continue;
+            }
+            tries += 1;
+            self.catch_up()?;
+            self.marks.mark_rows(self.collector.store(), self.watch)?;
         }
         Ok(())
     }
@@ -247,18 +265,28 @@ impl Sweep<'_> {
 /// How many files or rows go in one batch.
 struct Pace {
     most: usize,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self { most: 64 }
-    }
+    least: usize,
 }
 
 impl Pace {
+    fn of_files() -> Self {
+        Self {
+            most: 64,
+            least: 16,
+        }
+    }
+
+    /// A transaction waits for the disk whatever it holds: smaller ones would keep others waiting as long, and more often.
+    fn of_rows() -> Self {
+        Self {
+            most: 1024,
+            least: 1024,
+        }
+    }
+
     fn took(&mut self, time: Duration) {
         if time > GOAL {
-            self.most = (self.most / 2).max(16);
+            self.most = (self.most / 2).max(self.least);
         } else if time < GOAL / 2 {
             self.most = (self.most * 2).min(MOST);
         }

@@ -52,6 +52,7 @@ struct NamesFile {
 pub struct Batch<'c> {
     store: &'c Store,
     epoch: u64,
+    _nobody_claims: Lock,
 }
 
 impl Store {
@@ -199,34 +200,23 @@ impl<'s> Collector<'s> {
         Ok(epochs::current(&folder)?.unwrap_or(1))
     }
 
-    /// Does `work` while nobody claims anything, unless there is something that `seen` did not show: then `None`.
-    pub fn batch<T>(
-        &self,
-        (seen, epoch): (&Look, u64),
-        work: impl FnOnce(&Batch<'_>) -> Result<T>,
-    ) -> Result<Option<T>> {
-        let _nobody_claims = self.store.publishing(Mode::Exclusive)?;
-        if self.look()? != *seen {
-            return Ok(None);
-        }
-        let store = self.store;
-        work(&Batch { store, epoch }).map(Some)
+    /// Begins a batch of the trash of `epoch`: nobody claims anything until it is dropped.
+    pub fn begin_batch(&self, epoch: u64) -> Result<Batch<'_>> {
+        Ok(Batch {
+            store: self.store,
+            epoch,
+            _nobody_claims: self.store.publishing(Mode::Exclusive)?,
+        })
     }
 
-    /// Changes the catalog in one transaction, unless there is something that `seen` did not show, or `write` returns
-    /// `None`: then nothing is changed.
+    /// Changes the catalog in one transaction, unless `write` returns `None`: then nothing is changed.
+    ///
+    /// Whoever commits claims first, and writes its rows after: `write` looks at the claims.
     pub fn change_catalog<T>(
         &self,
-        seen: &Look,
         write: impl FnOnce(&Change<'_>) -> Result<Option<T>>,
     ) -> Result<Option<T>> {
-        // Looked at inside: whoever commits claims first, and writes its rows after.
-        self.store.change_catalog_if(|change| {
-            if self.look()? != *seen {
-                return Ok(None);
-            }
-            write(change)
-        })
+        self.store.change_catalog_if(write)
     }
 
     /// Begins the next epoch: whoever comes from now on cannot have seen in place what is in the trash.

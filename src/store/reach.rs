@@ -24,6 +24,8 @@ pub struct Reach {
     pub layers: BTreeMap<Digest, DiffId>,
     /// What was followed already, and as what: one digest may be a layer here and a manifest there.
     followed: BTreeSet<(Digest, Role)>,
+    /// What refers to something that is not reached, and to what.
+    referrers: Vec<(Descriptor, Digest)>,
     lead: Lead,
     /// What is still to be followed.
     waiting: Vec<Descriptor>,
@@ -103,8 +105,17 @@ impl Reach {
     /// Follows `roots`, and what refers to what they lead to.
     pub fn with_referrers(store: &Store, roots: &[Descriptor]) -> Result<Self> {
         let mut reach = Self::of(store, roots)?;
-        reach.follow_referrers(store, &store.blobs()?)?;
+        reach.referrers = reach.possible_referrers(store, &store.blobs()?)?;
+        reach.follow_referrers(store)?;
         Ok(reach)
+    }
+
+    /// Follows more roots, and what of the blobs that were there before refers to what they lead to.
+    pub fn follow_also(&mut self, store: &Store, roots: &[Descriptor]) -> Result<()> {
+        self.lead = Lead::Name;
+        self.wait_for(roots.iter().cloned());
+        self.follow_waiting(store)?;
+        self.follow_referrers(store)
     }
 
     /// Follows `roots`, and what refers to what they lead to but was moved to the trash with it.
@@ -112,7 +123,8 @@ impl Reach {
         let mut reach = Self::of(store, roots)?;
         let places = store.in_trash("blobs")?;
         let blobs: Vec<Digest> = places.iter().filter_map(|p| paths::blob_at(p)).collect();
-        reach.follow_referrers(store, &blobs)?;
+        reach.referrers = reach.possible_referrers(store, &blobs)?;
+        reach.follow_referrers(store)?;
         Ok(reach)
     }
 
@@ -120,25 +132,6 @@ impl Reach {
     pub fn followed(&self, descriptor: &Descriptor) -> bool {
         let role = Role::of(descriptor);
         self.followed.contains(&(descriptor.digest, role))
-    }
-
-    /// Takes in what another reach found.
-    pub fn extend(&mut self, other: Self) {
-        let Self {
-            documents,
-            images,
-            blobs,
-            layers,
-            followed,
-            lead: _,
-            waiting: _,
-            rest: _,
-        } = other;
-        self.documents.extend(documents);
-        self.images.extend(images);
-        self.blobs.extend(blobs);
-        self.layers.extend(layers);
-        self.followed.extend(followed);
     }
 
     /// Tells whether the blob is reached, in whatever role.
@@ -324,19 +317,18 @@ impl Reach {
     }
 
     /// A live subject keeps its referrers: looks through the blobs that nothing else keeps until no more turn up.
-    fn follow_referrers(&mut self, store: &Store, among: &[Digest]) -> Result<()> {
-        let mut waiting = self.possible_referrers(store, among)?;
+    fn follow_referrers(&mut self, store: &Store) -> Result<()> {
         self.lead = Lead::Subject;
         loop {
-            let (live, rest): (Vec<_>, Vec<_>) = waiting
+            let (live, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.referrers)
                 .into_iter()
                 .partition(|(_, subject)| self.has(subject));
+            self.referrers = rest;
             if live.is_empty() {
                 return Ok(());
             }
             self.wait_for(live.into_iter().map(|(descriptor, _)| descriptor));
             self.follow_waiting(store)?;
-            waiting = rest;
         }
     }
 
