@@ -149,7 +149,9 @@ class Commands:
             stdout.seek(0)
             stderr.seek(0)
             said = stdout.read(), stderr.read()
-        sent = running.signals[-1] if running.signals else None
+        # Of several it is the one that it died of, if it did.
+        fits = [sent for sent in running.signals if status in (-sent, 128 + sent)]
+        sent = next(iter(fits + running.signals), None)
         if disturbance.kills and status == -signal.SIGKILL:
             sent = signal.SIGKILL
         times = began, ended, sent, bool(disturbance.words)
