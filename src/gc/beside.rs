@@ -282,3 +282,82 @@ fn a_folder_of_the_dead_goes_and_one_of_the_living_stays() {
     assert!(!dead.exists());
     assert!(living.publish().unwrap().objects.len() == 1);
 }
+
+/// Does something at the first question whether to stop: names are followed by then, and no file was looked at yet.
+struct AfterMarking<'t>(std::sync::Mutex<Option<Box<dyn FnOnce() + Send + 't>>>);
+
+impl<'t> AfterMarking<'t> {
+    fn do_once(act: impl FnOnce() + Send + 't) -> Self {
+        Self(std::sync::Mutex::new(Some(Box::new(act))))
+    }
+}
+
+impl Watch for AfterMarking<'_> {
+    fn begin(&self, _what: &str, _total: Option<u64>) {}
+    fn advance(&self, _bytes: u64) {}
+    fn end(&self) {}
+    fn stop(&self) -> bool {
+        let act = self.0.lock().unwrap().take();
+        act.into_iter().for_each(|act| act());
+        false
+    }
+}
+
+/// Collects while an import puts `parts` in place, claims `root`, and names it.
+fn gc_while_parts_come(sample: &Sample, parts: &[&[u8]], root: &Descriptor) {
+    let writer = sample.store.write().unwrap();
+    let watch = AfterMarking::do_once(|| {
+        for part in parts {
+            sample.document(part);
+        }
+        let claim = writer.claim(std::slice::from_ref(root), &HashMap::new());
+        sample.name("r:1", root.clone());
+        drop(claim.unwrap());
+    });
+    let plan = plan(sample.store.collect(&Unwatched).unwrap(), &watch).unwrap();
+    plan.sweep(Duration::ZERO, &watch).unwrap();
+    for part in parts {
+        let digest = crate::digest::Digest::sha256(part);
+        assert!(sample.store.blob_path(&digest).exists(), "{digest} went");
+    }
+    assert!(is_sound(sample));
+}
+
+fn descriptor_of(media_type: &str, bytes: &[u8]) -> Descriptor {
+    let digest = crate::digest::Digest::sha256(bytes);
+    Descriptor::new(media_type, digest, bytes.len() as u64)
+}
+
+fn json(descriptor: &Descriptor) -> String {
+    serde_json::Value::Object(descriptor.raw.clone()).to_string()
+}
+
+#[test]
+fn what_refers_to_a_live_image_and_was_not_whole_when_it_was_marked_stays_once_it_is_claimed() {
+    let sample = Sample::new();
+    let image = sample.image("a:1", &[&[("usr/bin", b"bin")]]);
+    let config = descriptor_of("application/vnd.oci.empty.v1+json", b"{}");
+    let layer = descriptor_of("text/plain", b"signed");
+    let subject = Descriptor::new(wire::OCI_MANIFEST, image.manifest, 1);
+    let (config, layer, subject) = (json(&config), json(&layer), json(&subject));
+    let referrer = format!(
+        r#"{{"schemaVersion":2,"config":{config},"layers":[{layer}],"subject":{subject}}}"#
+    );
+    // Of its blobs this one was put in place first.
+    sample.document(referrer.as_bytes());
+    let root = descriptor_of(wire::OCI_MANIFEST, referrer.as_bytes());
+    gc_while_parts_come(&sample, &[b"{}", b"signed"], &root);
+}
+
+#[test]
+fn a_subject_that_comes_after_its_referrer_was_marked_stays() {
+    let sample = Sample::new();
+    sample.image("a:1", &[&[("usr/bin", b"bin")]]);
+    let subject = br#"{"schemaVersion":2,"manifests":[]}"#;
+    let there = json(&descriptor_of(wire::OCI_INDEX, subject));
+    let index = format!(r#"{{"schemaVersion":2,"manifests":[],"subject":{there}}}"#);
+    sample.document(index.as_bytes());
+    let root = descriptor_of(wire::OCI_INDEX, index.as_bytes());
+    sample.name("b:1", root.clone());
+    gc_while_parts_come(&sample, &[subject], &root);
+}

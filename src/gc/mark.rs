@@ -10,7 +10,7 @@ use crate::digest::{ChainId, ContentId, DiffId, Digest, TreeId};
 use crate::error::{Cause, Error, Result};
 use crate::store::catalog::{Change, Live, View};
 use crate::store::reach::Reach;
-use crate::store::{Collector, Look, Store};
+use crate::store::{Collector, Look, Roots, Store};
 use crate::tree::Item;
 use crate::watch::Watch;
 use crate::wire::Descriptor;
@@ -42,7 +42,12 @@ impl Marks {
     /// Marks from every claim and name there is.
     pub(super) fn of(collector: &Collector<'_>, watch: &dyn Watch) -> Result<Self> {
         let store = collector.store();
-        let (look, roots) = collector.roots().map_err(|e| closed("", e))?;
+        let Roots {
+            look,
+            claimed: mut roots,
+            named,
+        } = collector.roots().map_err(|e| closed("", e))?;
+        roots.extend(named);
         let reach = Reach::with_referrers(store, &roots);
         let mut marks = Self {
             look,
@@ -60,9 +65,16 @@ impl Marks {
     /// Looks again, and tells whether all that there is to mark is marked.
     pub(super) fn are_complete(&mut self, collector: &Collector<'_>) -> Result<bool> {
         if collector.look()? != self.look {
-            let (look, mut roots) = collector.roots().map_err(|e| closed("", e))?;
-            roots.retain(|root| !self.reach.followed(root));
-            self.waiting.extend(roots);
+            let Roots {
+                look,
+                claimed,
+                mut named,
+            } = collector.roots().map_err(|e| closed("", e))?;
+            // What was followed before the claim may have been followed before all of it was there.
+            self.waiting.extend(claimed);
+            // What is named had been claimed, or had a name already.
+            named.retain(|root| !self.reach.followed(root));
+            self.waiting.extend(named);
             self.look = look;
         }
         Ok(self.waiting.is_empty())

@@ -7,12 +7,15 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use rayon::prelude::*;
+
 use super::mark::Marks;
 use super::plan::{Dead, Plan};
 use super::report::{Report, Size, Tally};
 use crate::digest::ContentId;
 use crate::error::Result;
 use crate::store::catalog::{DeadRows, Live as _, TreeRow};
+use crate::store::trash::Unlinked;
 use crate::store::{Collector, paths};
 use crate::watch::Watch;
 
@@ -201,7 +204,7 @@ impl Sweep<'_> {
         self.discard(&dead.inodes, &inodes)
     }
 
-    fn discard<I>(&mut self, files: &[(I, u64)], kind: &Kind<I>) -> Result<()> {
+    fn discard<I: Sync>(&mut self, files: &[(I, u64)], kind: &Kind<I>) -> Result<()> {
         let mut pace = Pace::of_files();
         let mut left = files;
         while !left.is_empty() {
@@ -214,17 +217,21 @@ impl Sweep<'_> {
                 self.catch_up()?;
                 continue;
             }
-            for (id, bytes) in files {
-                if (kind.is_live)(&self.marks, id) {
-                    (kind.tally)(&mut self.report).spare(*bytes);
-                } else {
-                    batch.discard(&(kind.below)(id))?;
-                    self.watch.advance(*bytes);
-                }
-            }
+            let (live, dead): (Vec<_>, Vec<_>) = files
+                .iter()
+                .partition(|(id, _)| (kind.is_live)(&self.marks, id));
+            let unlinked = dead.par_iter().map(|(id, bytes)| {
+                self.watch.advance(*bytes);
+                batch.discard(&(kind.below)(id))
+            });
+            let unlinked =
+                unlinked.try_reduce(Unlinked::default, |one, other| Ok(one.add(other)))?;
             drop(batch);
             pace.took(begin.elapsed());
             left = rest;
+            self.report.count_unlinked(unlinked);
+            let tally = (kind.tally)(&mut self.report);
+            live.iter().for_each(|(_, bytes)| tally.spare(*bytes));
         }
         Ok(())
     }

@@ -39,6 +39,17 @@ pub struct Look {
     names: Option<NamesFile>,
 }
 
+/// What claims and names there are.
+#[derive(Debug)]
+pub struct Roots {
+    /// What was claimed since the last time.
+    pub claimed: Vec<Descriptor>,
+    /// All that has a name.
+    pub named: Vec<Descriptor>,
+    /// The look at which it was so.
+    pub look: Look,
+}
+
 /// What tells one state of `index.json` from every other: each change is a new file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct NamesFile {
@@ -52,6 +63,8 @@ struct NamesFile {
 pub struct Batch<'c> {
     store: &'c Store,
     epoch: u64,
+    /// All epochs, where nobody else holds one: then nobody can need what goes.
+    alone: Option<Vec<Lock>>,
     _nobody_claims: Lock,
 }
 
@@ -165,19 +178,22 @@ impl<'s> Collector<'s> {
         Ok(Look { claims, names })
     }
 
-    /// Returns what has to stay beside what was returned before, and the look at which it was all: claims first, then
-    /// names.
-    pub fn roots(&self) -> Result<(Look, Vec<Descriptor>)> {
+    /// Returns what has to stay: claims that were not returned before, then names.
+    pub fn roots(&self) -> Result<Roots> {
         let claims = claims::names(self.store)?;
-        let mut roots = Vec::new();
+        let mut claimed = Vec::new();
         for claim in claims.difference(&*self.read.borrow()) {
-            roots.extend(claims::roots(self.store, claim)?);
+            claimed.extend(claims::roots(self.store, claim)?);
         }
         self.read.replace(claims.clone());
         let names = self.store.names_file()?;
         let named = self.store.names()?;
-        roots.extend(named.entries().iter().map(|e| e.descriptor.clone()));
-        Ok((Look { claims, names }, roots))
+        let named = named.entries().iter().map(|e| e.descriptor.clone());
+        Ok(Roots {
+            claimed,
+            named: named.collect(),
+            look: Look { claims, names },
+        })
     }
 
     /// Begins moving away: from here on whoever commits looks in the trash for what is not in place.
@@ -202,10 +218,12 @@ impl<'s> Collector<'s> {
 
     /// Begins a batch of the trash of `epoch`: nobody claims anything until it is dropped.
     pub fn begin_batch(&self, epoch: u64) -> Result<Batch<'_>> {
+        let nobody_claims = self.store.publishing(Mode::Exclusive)?;
         Ok(Batch {
             store: self.store,
             epoch,
-            _nobody_claims: self.store.publishing(Mode::Exclusive)?,
+            alone: epochs::hold_all(&self.store.path("epochs"))?,
+            _nobody_claims: nobody_claims,
         })
     }
 
@@ -280,8 +298,17 @@ impl<'s> Collector<'s> {
 }
 
 impl Batch<'_> {
-    /// Moves a file to the trash; that it is gone already is fine.
-    pub(crate) fn discard(&self, below: &Path) -> Result<()> {
+    /// Moves a file to the trash, or unlinks it where nobody can need it; that it is gone already is fine.
+    ///
+    /// Returns what was unlinked.
+    pub(crate) fn discard(&self, below: &Path) -> Result<Unlinked> {
+        match &self.alone {
+            Some(_alone) => trash::unlink(&self.store.path(below)),
+            None => self.move_away(below).map(|()| Unlinked::default()),
+        }
+    }
+
+    fn move_away(&self, below: &Path) -> Result<()> {
         let (from, to) = (
             self.store.path(below),
             self.store.path(trash::place(self.epoch, below)),

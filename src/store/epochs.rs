@@ -76,6 +76,18 @@ pub(super) fn end_before(folder: &Path, next: u64) -> Result<Option<u64>> {
     Ok(None)
 }
 
+/// Holds all epochs alone, as long as what it returns lives: whoever wants to enter waits. `None` where somebody holds one.
+pub(super) fn hold_all(folder: &Path) -> Result<Option<Vec<Lock>>> {
+    let mut held = Vec::new();
+    for number in numbers_in(folder)? {
+        match Lock::of_existing(&file(folder, number), Mode::Exclusive, Wait::Never)? {
+            Some(lock) => held.push(lock),
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(held))
+}
+
 /// Returns the numbers that files or folders of `folder` are named by, in order; other names are nobody's.
 pub(super) fn numbers_in(folder: &Path) -> Result<Vec<u64>> {
     let mut numbers = Vec::new();

@@ -38,7 +38,7 @@ use epochs::Epoch;
 use locks::{Gate, Lock, Mode as With, Wait};
 use names::Names;
 
-pub use collector::{Batch, Collector, Look};
+pub use collector::{Batch, Collector, Look, Roots};
 pub use objects::LargeObject;
 pub use recipes::{RecipeFile, RecipeSink, Segments};
 pub use writer::{BlobStage, Published, Writer};
@@ -346,6 +346,16 @@ impl Store {
     /// Tells whether the layer's recipe is in its place.
     pub fn has_recipe(&self, layer: &DiffId) -> bool {
         self.path(paths::recipe(layer)).is_file()
+    }
+
+    /// Tells whether the layer's recipe is there, in its place or in the trash.
+    pub fn recipe_is_anywhere(&self, layer: &DiffId) -> Result<bool> {
+        let look = |place: &Path| fs::symlink_metadata(self.path(place));
+        match self.wherever(&paths::recipe(layer), look)? {
+            Ok(_) => Ok(true),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(e).context("look at the recipe of", layer),
+        }
     }
 
     /// Opens a layer's recipe, checked against its checksum.

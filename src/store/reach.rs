@@ -111,11 +111,30 @@ impl Reach {
     }
 
     /// Follows more roots, and what of the blobs that were there before refers to what they lead to.
+    ///
+    /// They are followed to their ends, whatever was followed before: where not all was there then, it may be now.
     pub fn follow_also(&mut self, store: &Store, roots: &[Descriptor]) -> Result<()> {
-        self.lead = Lead::Name;
-        self.wait_for(roots.iter().cloned());
-        self.follow_waiting(store)?;
-        self.follow_referrers(store)
+        let mut more = Self::of(store, roots)?;
+        more.referrers = std::mem::take(&mut self.referrers);
+        more.follow_referrers(store)?;
+        let Self {
+            documents,
+            images,
+            blobs,
+            layers,
+            followed,
+            referrers,
+            lead: _,
+            waiting: _,
+            rest: _,
+        } = more;
+        self.documents.extend(documents);
+        self.images.extend(images);
+        self.blobs.extend(blobs);
+        self.layers.extend(layers);
+        self.followed.extend(followed);
+        self.referrers = referrers;
+        Ok(())
     }
 
     /// Follows `roots`, and what refers to what they lead to but was moved to the trash with it.

@@ -163,16 +163,18 @@ fn is_there(path: &Path) -> Result<bool> {
 pub(super) fn empty(store: &Store, epoch: u64) -> Result<Unlinked> {
     let root = store.path(place(epoch, Path::new("")));
     let files = files_below(&root)?;
-    let unlink = |path: &PathBuf| -> Result<Unlinked> {
-        let Some(seen) = look(path)? else {
-            return Ok(Unlinked::default());
-        };
-        durable::remove(path)?;
-        Ok(Unlinked::of(&seen))
-    };
-    let unlinked = sum(&files, unlink)?;
+    let unlinked = sum(&files, |path| unlink(path))?;
     durable::remove_folder(&root)?;
     Ok(unlinked)
+}
+
+/// Unlinks a file; that it is gone already is fine.
+pub(super) fn unlink(path: &Path) -> Result<Unlinked> {
+    let Some(seen) = look(path)? else {
+        return Ok(Unlinked::default());
+    };
+    durable::remove(path)?;
+    Ok(Unlinked::of(&seen))
 }
 
 /// Returns what [`empty`] would unlink.

@@ -294,7 +294,11 @@ fn batch(world: &World, state: &mut State, me: usize) -> bool {
             state.actors[me].dead &= !bit(file);
             if state.in_place(file) {
                 state.place &= !bit(file);
-                state.trash[usize::from(state.actors[me].epoch)] |= bit(file);
+                // Where nobody holds an epoch, and nobody can enter one during the batch, it is unlinked at once.
+                let alone = world.omits(Omission::TrashBesideOthers) || !state.holds(u8::MAX);
+                if !alone {
+                    state.trash[usize::from(state.actors[me].epoch)] |= bit(file);
+                }
             }
             unlock(state, me);
             state.actors[me].step = Step::LockBatch;

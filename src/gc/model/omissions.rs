@@ -57,6 +57,8 @@ pub(super) enum Omission {
     LookBeforeBatch,
     /// C7: under `publish`.
     BatchUnderPublish,
+    /// C7: what somebody may need is moved to the trash, not unlinked at once.
+    TrashBesideOthers,
     /// C8: the next epoch.
     NextEpoch,
     /// C9 and C11: the wait.

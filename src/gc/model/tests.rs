@@ -110,8 +110,10 @@ macro_rules! find {
 }
 
 find! {
+    what_is_unlinked_at_once_beside_a_reader_is_lost_to_it:
+        TrashBesideOthers, READER => ReaderLosesFile;
     without_the_second_look_at_the_epoch_an_entering_reader_loses_files:
-        SecondLookAtEpoch, READER => ReaderLosesRow;
+        SecondLookAtEpoch, READER => ReaderLosesFile;
     an_import_that_takes_what_is_in_the_trash_for_there_loses_it:
         FindInPlaceOnly, IMPORT_OF_THE_SAME => RowOfFileGone;
     without_a_second_merge_an_import_takes_a_swept_row_for_damage:
