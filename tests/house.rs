@@ -16,7 +16,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("flate2", &["compress.rs"]),
     ("indicatif", &["cli/terminal.rs"]),
     ("oci_spec", &["wire.rs"]),
-    ("redb", &["store/catalog.rs"]),
+    ("redb", &["store/catalog/"]),
     ("sha2", &["digest.rs"]),
     ("signal_hook", &["cli/terminal.rs"]),
     ("xattr", &["store/inodes.rs"]),
