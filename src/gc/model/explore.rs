@@ -5,7 +5,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use super::state::{Actor, LAST, State, Step, Violation, has};
 use super::world::{Role, World};
-use super::{actors, collector};
+use super::{actors, epochs};
 
 /// What an exploration came to.
 pub(super) struct Outcome {
@@ -71,7 +71,7 @@ fn hash(state: &State) -> u64 {
 fn make(world: &World, state: &State, actor: usize, by: Move) -> Option<State> {
     match by {
         Move::Step => actors::step(world, state, actor),
-        Move::GiveUp => collector::give_up(world, state, actor),
+        Move::GiveUp => epochs::give_up(world, state, actor),
         Move::Die => {
             let role = world.roles[actor];
             // A reader that dies has left; an untagger has one step.

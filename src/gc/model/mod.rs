@@ -8,10 +8,12 @@
 //! state.rs     what there is      actors.rs      who reads and tags     scenarios.rs   who meets whom
 //! world.rs     invariants         writer.rs      who adds and names     omissions.rs   rules to leave out
 //! explore.rs   interleavings      collector.rs   who deletes            tests.rs       with and without rules
+//!                                 epochs.rs      how epochs end
 //! ```
 
 mod actors;
 mod collector;
+mod epochs;
 mod explore;
 mod omissions;
 mod scenarios;

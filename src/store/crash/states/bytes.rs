@@ -1,7 +1,7 @@
 //! Owns what files hold after a power cut: bytes that no sync covers, and the catalog's writes, each by itself.
 
-use crate::store::crash::log::{FileId, Op, Snapshot};
 use super::{Dice, Disk};
+use crate::store::crash::log::{FileId, Op, Snapshot};
 
 /// What became of bytes that no sync covers.
 #[derive(Clone, Copy, Debug)]
