@@ -96,6 +96,20 @@ fn trash_stays_as_long_as_anyone_of_an_earlier_epoch_is_there() {
 }
 
 #[test]
+fn what_went_before_a_reader_came_is_not_there_for_it() {
+    let sample = Sample::new();
+    let early = sample.store.read().unwrap();
+    let found = unnamed(&sample);
+    gc(&sample);
+    let other = crate::store::Store::open(sample.store.root(), crate::store::locks::Wait::Never);
+    let other = other.unwrap();
+    let _late = other.read().unwrap();
+    // It may be unlinked at any moment: whoever saw it now might not see it again.
+    assert!(early.store().blob_size(&found.digest).unwrap().is_some());
+    assert_eq!(other.blob_size(&found.digest).unwrap(), None);
+}
+
+#[test]
 fn what_is_named_by_its_digest_comes_back_from_the_trash() {
     let sample = Sample::new();
     let reader = sample.store.read().unwrap();

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{AtFlags, StatxFlags, StatxTimestamp};
 
 use super::catalog::Change;
+use super::epochs::Counted;
 use super::locks::{Lock, Mode, Wait};
 use super::trash::{self, Unlinked};
 use super::{Store, claims, durable, epochs, writer};
@@ -26,6 +27,8 @@ pub struct Collector<'s> {
     _alone: Lock,
     /// Tells who commits that a collection is under way.
     _collecting: Lock,
+    /// Nobody else unlinks: all trash can be looked at.
+    _counted: Counted<'s>,
     /// What was unlinked when it began: an earlier collection had to leave it.
     earlier: Unlinked,
     /// The claims that were read: what one says never changes, and there may be thousands of them by the end.
@@ -92,6 +95,7 @@ impl Store {
             store: self,
             _alone: alone,
             _collecting: Lock::take(&collecting, Mode::Exclusive, Wait::Forever)?,
+            _counted: self.held.count(0),
             earlier: Unlinked::default(),
             read: RefCell::default(),
         };

@@ -1,8 +1,10 @@
 //! Owns the epochs: who reads or adds files holds the current one shared, so that a collector can tell when nobody is
 //! left who may have seen what it moved to the trash. See `docs/gc.md`, "The protocol".
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::durable;
 use super::locks::{Lock, Mode, Wait};
@@ -44,6 +46,48 @@ impl Epoch {
     /// Returns its number.
     pub(super) fn number(&self) -> u64 {
         self.number
+    }
+}
+
+/// Which epochs are held by way of one open store.
+#[derive(Debug, Default)]
+pub(super) struct Held(Mutex<BTreeMap<u64, usize>>);
+
+/// One hold that is counted, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Counted<'s> {
+    held: &'s Held,
+    number: u64,
+}
+
+impl Held {
+    /// Counts a hold on an epoch.
+    pub(super) fn count(&self, number: u64) -> Counted<'_> {
+        *self.numbers().entry(number).or_default() += 1;
+        Counted { held: self, number }
+    }
+
+    /// Returns the oldest that is held, or 0: what went to the trash before it is not its holder's to see, since it may be
+    /// unlinked at any time.
+    pub(super) fn oldest(&self) -> u64 {
+        self.numbers().keys().next().copied().unwrap_or(0)
+    }
+
+    /// A thread that panicked while holding it left it whole.
+    fn numbers(&self) -> MutexGuard<'_, BTreeMap<u64, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        let mut numbers = self.held.numbers();
+        if let Some(count) = numbers.get_mut(&self.number) {
+            *count -= 1;
+            if *count == 0 {
+                numbers.remove(&self.number);
+            }
+        }
     }
 }
 

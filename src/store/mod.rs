@@ -34,7 +34,7 @@ use crate::digest::{ContentId, DiffId, Digest, InodeId};
 use crate::error::{Context, Error, Result, quoted};
 use crate::wire;
 use catalog::{Catalog, Change, View};
-use epochs::Epoch;
+use epochs::{Counted, Epoch, Held};
 use locks::{Gate, Lock, Mode as With, Wait};
 use names::Names;
 
@@ -53,6 +53,7 @@ pub struct Store {
     folder: OwnedFd,
     catalog: Catalog,
     wait: Wait,
+    held: Held,
 }
 
 /// The right to read objects: while it is held, what was in place when it was taken can be read.
@@ -60,6 +61,7 @@ pub struct Store {
 pub struct Reader<'s> {
     store: &'s Store,
     epoch: Epoch,
+    _counted: Counted<'s>,
 }
 
 impl Store {
@@ -83,6 +85,7 @@ impl Store {
             folder,
             catalog: Catalog::at(root),
             wait,
+            held: Held::default(),
         })
     }
 
@@ -152,7 +155,11 @@ impl Store {
     /// Takes the right to read objects. Never waits: a collector keeps what its holder may have seen.
     pub fn read(&self) -> Result<Reader<'_>> {
         let epoch = Epoch::enter(&self.path("epochs"))?;
-        Ok(Reader { store: self, epoch })
+        Ok(Reader {
+            store: self,
+            _counted: self.held.count(epoch.number()),
+            epoch,
+        })
     }
 
     /// Takes the right to add. Never waits for longer than others need to begin.

@@ -71,6 +71,13 @@ impl Store {
         epochs::numbers_in(&self.path("trash"))
     }
 
+    /// Returns the epochs whose trash may be looked at: nothing of it is unlinked while this store's oldest epoch is held.
+    fn trash_in_sight(&self) -> Result<Vec<u64>> {
+        let mut trash = self.trash()?;
+        trash.retain(|epoch| *epoch >= self.held.oldest());
+        Ok(trash)
+    }
+
     /// Does `act` with the place of a file, below the store: where it belongs, or in the trash.
     ///
     /// `act` says by `NotFound` that the file is not there. Whoever holds an epoch finds with this what was in place when
@@ -86,7 +93,7 @@ impl Store {
         }
         // Nothing is moved to the trash while this is held. But what is there may come back between two looks.
         let _nothing_goes = self.publishing(Mode::Shared)?;
-        let in_trash = self.trash()?.into_iter().rev();
+        let in_trash = self.trash_in_sight()?.into_iter().rev();
         let places = in_trash.map(|epoch| place(epoch, below));
         for place in std::iter::once(below.to_owned()).chain(places) {
             match act(&place) {
@@ -100,7 +107,7 @@ impl Store {
     /// Returns where a file is in the trash, the newest first.
     pub(crate) fn discarded(&self, below: &Path) -> Result<Vec<PathBuf>> {
         let mut found = Vec::new();
-        for epoch in self.trash()?.into_iter().rev() {
+        for epoch in self.trash_in_sight()?.into_iter().rev() {
             let place = place(epoch, below);
             found.extend(is_there(&self.path(&place))?.then_some(place));
         }
@@ -115,7 +122,7 @@ impl Store {
         if is_there(&to)? {
             return Ok(InPlace::Already);
         }
-        for epoch in self.trash()?.into_iter().rev() {
+        for epoch in self.trash_in_sight()?.into_iter().rev() {
             match durable::rename_new(&self.path(place(epoch, below)), &to) {
                 Ok(true) => return Ok(InPlace::BroughtBack),
                 Ok(false) => return Ok(InPlace::Already),
@@ -133,7 +140,7 @@ impl Store {
     /// Returns the files of `folder` in the trash, named as below the store.
     pub(super) fn in_trash(&self, folder: &str) -> Result<BTreeSet<PathBuf>> {
         let mut found = BTreeSet::new();
-        for epoch in self.trash()? {
+        for epoch in self.trash_in_sight()? {
             let root = self.path(Path::new("trash").join(epoch.to_string()));
             for path in files_below(&root.join(folder))? {
                 found.extend(path.strip_prefix(&root).map(Path::to_owned));

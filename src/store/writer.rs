@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use rayon::prelude::*;
 
 use super::commit::Claimed;
-use super::epochs::Epoch;
+use super::epochs::{Counted, Epoch};
 use super::inodes::{Given, Owners, Stat};
 use super::locks::{Lock, Mode, Wait};
 use super::{Store, durable, paths};
@@ -24,6 +24,7 @@ use crate::wire::Descriptor;
 pub struct Writer<'s> {
     pub(super) store: &'s Store,
     pub(super) epoch: Epoch,
+    _counted: Counted<'s>,
     /// Held as long as the session lives, so that others can tell it from one that died.
     _session: Option<Lock>,
     pub(super) folder: PathBuf,
@@ -121,6 +122,7 @@ impl<'s> Writer<'s> {
         let owners = Owners::of_process();
         Ok(Self {
             store,
+            _counted: store.held.count(epoch.number()),
             epoch,
             _session: session,
             folder,

@@ -80,7 +80,8 @@ class Reader(Actor):
     def compare(self, outcome, candidates, target):
         """Compares a tree that is there; what a killed command left is whole, or is not there."""
         images = [self.world.pool.images[digest] for digest in candidates]
-        wrongs = [checking.tree(image, target) for image in images if image.tree]
+        images = [image for image in images if image.tree]
+        wrongs = [checking.tree(image, target) for image in images]
         if None not in wrongs:
             self.world.violations.add(outcome, f"{target}: {wrongs}")
             return
