@@ -225,11 +225,14 @@ pub(super) fn adopt(
         return Ok(());
     };
     let fits = |given: &Given| seen.differences(&given.stat).is_empty();
-    match givens.get(&id) {
-        Some(before) if fits(before) || !fits(&wanted) => {}
-        _ => {
-            givens.insert(id, wanted);
-        }
+    let is_better = match givens.get(&id) {
+        Some(before) if !fits(&wanted) || before.inode == wanted.inode => false,
+        // They may differ in attributes only, which a look at the file does not tell.
+        Some(before) if fits(before) => store.object_fits(&id, &wanted)?,
+        _ => true,
+    };
+    if is_better {
+        givens.insert(id, wanted);
     }
     Ok(())
 }
@@ -240,7 +243,7 @@ pub(super) fn adopt(
 /// where exactly that is wanted; one whose bytes are wrong keeps its difference, and is noticed by it.
 pub(super) fn settle(store: &Store, givens: &mut BTreeMap<ContentId, Given>) -> Result<()> {
     for (id, given) in givens {
-        if !store.object_changes(id, given)?.is_empty()
+        if !store.object_fits(id, given)?
             && let Some(shown) = store.object_as_it_is(id)?
         {
             *given = shown;
@@ -254,4 +257,43 @@ fn given(id: &ContentId, size: u64, meta: &Meta) -> Given {
     // The file was not given these either.
     meta.xattrs.retain(|name, _| is_settable(name));
     Given::new(id, size, &meta)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::locks::Wait;
+
+    #[test]
+    fn of_two_uses_that_differ_in_attributes_only_the_files_own_is_recorded() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(&dir.path().join("store"), Wait::Never).unwrap();
+        let bare = Meta {
+            mode: 0o644,
+            ..Meta::default()
+        };
+        let mut noted = bare.clone();
+        noted
+            .xattrs
+            .insert(b"user.note".as_slice().into(), b"x".as_slice().into());
+        for (at, uses) in [[&bare, &noted], [&noted, &bare]].into_iter().enumerate() {
+            let bytes = format!("bytes {at}");
+            let size = bytes.len() as u64;
+            let writer = store.write().unwrap();
+            let own = writer.owners().apply_to_object(&noted);
+            let id = writer.add_object(bytes.as_bytes(), &own).unwrap();
+            writer.publish().unwrap();
+            let mut givens = BTreeMap::new();
+            for meta in uses {
+                adopt(&store, &mut givens, (id, size), meta).unwrap();
+            }
+            settle(&store, &mut givens).unwrap();
+            assert_eq!(givens[&id], given(&id, size, &noted));
+            // Where no layer that is left gives it this, the file tells.
+            let mut alone = BTreeMap::new();
+            adopt(&store, &mut alone, (id, size), &bare).unwrap();
+            settle(&store, &mut alone).unwrap();
+            assert_eq!(alone[&id], given(&id, size, &noted));
+        }
+    }
 }

@@ -148,10 +148,12 @@ fn what_is_claimed_and_let_go_during_a_collection_stays_for_that_one() {
     let found = unnamed(&sample);
     let plan = plan(sample.store.collect(&Unwatched).unwrap(), &Unwatched).unwrap();
     let writer = sample.store.write().unwrap();
-    drop(writer.claim(&[found], &HashMap::new()).unwrap());
+    drop(writer.claim(std::slice::from_ref(&found), &HashMap::new()));
     drop(writer);
     let report = plan.sweep(Duration::ZERO, &Unwatched).unwrap();
     assert!(report.is_clean() && report.objects.kept == 2, "{report:?}");
+    let root = sample.store.image(&found).unwrap().root;
+    assert!(sample.store.view(|view| view.has_node(&root)).unwrap());
     gc(&sample);
     assert_empty(&sample);
 }
@@ -374,4 +376,23 @@ fn a_subject_that_comes_after_its_referrer_was_marked_stays() {
     let root = descriptor_of(wire::OCI_INDEX, index.as_bytes());
     sample.name("b:1", root.clone());
     gc_while_parts_come(&sample, &[subject], &root);
+}
+
+#[test]
+fn an_image_whose_import_did_not_end_is_no_damage_and_cannot_be_named() {
+    let sample = Sample::new();
+    let image = sample.image("a:1", &[&[("usr/bin", b"bin")]]);
+    let text = String::from_utf8(sample.store.document(&image.manifest).unwrap()).unwrap();
+    let subject = json(&Descriptor::new(wire::OCI_MANIFEST, image.manifest, 1));
+    // All of it is in place, and it refers to what is live; what is missing is its record and its name.
+    let manifest = text.replacen('{', &format!(r#"{{"subject":{subject},"#), 1);
+    let digest = sample.document(manifest.as_bytes());
+    assert!(is_sound(&sample));
+    let reader = sample.store.read().unwrap();
+    let found = sample.store.find(&digest.to_string()).unwrap();
+    assert_eq!(
+        reader.name(&found, &name("b:1")).unwrap_err().exit_code(),
+        2
+    );
+    assert!(sample.store.names().unwrap().get(&name("b:1")).is_none());
 }

@@ -84,6 +84,9 @@ impl Marks {
     pub(super) fn catch_up(&mut self, store: &Store, watch: &dyn Watch) -> Result<()> {
         watch.check()?;
         let roots = std::mem::take(&mut self.waiting);
+        if roots.is_empty() {
+            return Ok(());
+        }
         let followed = self.reach.follow_also(store, &roots);
         followed.map_err(|e| closed(&name_of_failure(store), e))?;
         self.add_contents(store, watch)

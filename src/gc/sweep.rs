@@ -238,7 +238,8 @@ impl Sweep<'_> {
 
     /// Drops rows of trees; where others add some all the time, the rest is left to the next collection.
     fn drop_trees(&mut self) -> Result<()> {
-        // Looked for again: what was committed since may need rows that nothing needed before.
+        // What was claimed since the mark, and what was committed, may need rows that nothing needed then.
+        self.marks.mark_rows(self.collector.store(), self.watch)?;
         let rows = self.dead_rows()?.trees;
         let mut pace = Pace::of_rows();
         let (mut left, mut tries): (&[TreeRow], _) = (&rows, 0);

@@ -17,6 +17,7 @@ use super::plan::Plan;
 use super::planner::{Linking, Planner};
 use super::prepare;
 use super::probe::Probe;
+use super::recheck;
 use super::report::{Reason, Report};
 use super::sub;
 use super::tally::Tally;
@@ -283,6 +284,7 @@ fn fill(maker: &Maker<'_>, tally: &mut Tally) -> Result<()> {
     let full = std::mem::take(&mut tally.full);
     prepare::replace_full(maker, full, tally)?;
     tally.check_harm(maker.plan, maker.writer.store())?;
+    recheck::recheck(maker, tally)?;
     tally.merge(prepare::gather(&maker.plan.groups, |group, tally| {
         maker.join(group, tally)
     })?);

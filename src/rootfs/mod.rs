@@ -11,6 +11,7 @@ mod plan;
 mod planner;
 mod prepare;
 mod probe;
+mod recheck;
 mod report;
 mod sub;
 mod tally;

@@ -72,6 +72,10 @@ pub enum Reason {
     /// The host does not take an attribute of the file, so that the store cannot hold it to be linked.
     #[serde(rename = "xattr refused")]
     XattrRefused,
+    /// A collection moved the store's file away while this went on, and another put its bytes in place with other
+    /// attributes.
+    #[serde(rename = "replaced in the store meanwhile")]
+    Replaced,
     /// The file system cannot share bytes between files.
     #[serde(rename = "reflink not supported")]
     NoReflink,
@@ -85,6 +89,7 @@ impl Reason {
             Self::OtherFilesystem => "other filesystem",
             Self::LinkRefused => "hard links not permitted",
             Self::LinkLimit => "link limit",
+            Self::Replaced => "replaced in the store meanwhile",
             Self::Unreadable => "unreadable by its mode",
             Self::XattrRefused => "xattr refused",
             Self::NoReflink => "reflink not supported",

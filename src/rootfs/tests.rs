@@ -515,6 +515,54 @@ fn stopping_at_any_moment_leaves_nothing_behind() {
     assert!(stops > 6, "{stops}");
 }
 
+/// Does something at the first look.
+struct AtFirst<'a>(std::sync::Mutex<Option<Box<dyn FnOnce() + Send + 'a>>>);
+
+impl Watch for AtFirst<'_> {
+    fn begin(&self, _what: &str, _total: Option<u64>) {}
+    fn advance(&self, _bytes: u64) {}
+    fn end(&self) {}
+    fn stop(&self) -> bool {
+        let act = self.0.lock().unwrap().take();
+        act.into_iter().for_each(|act| act());
+        false
+    }
+}
+
+#[test]
+fn an_object_that_was_moved_away_and_came_again_with_other_attributes_is_not_handed_out() {
+    let fixture = Fixture::new();
+    let noted = with_xattr(meta(0o644, 4), "user.note", b"this");
+    let tree = Folder::new(meta(0o755, 1)).with("f", file(noted, "bytes"));
+    let root = fixture.put(&tree);
+    let writer = fixture.store.write().unwrap();
+    // As a collection and another import do meanwhile, between the plan and the links.
+    let replace = || {
+        let (object, store) = (fixture.object(b"bytes"), fixture.store.root());
+        let away = store
+            .join("trash/1")
+            .join(object.strip_prefix(store).unwrap());
+        fs::create_dir_all(away.parent().unwrap()).unwrap();
+        rustix::fs::rename(&object, &away).unwrap();
+        let again = crate::store::durable::create_new(&object).unwrap();
+        std::io::Write::write_all(&mut &again, b"bytes").unwrap();
+        let bare = crate::store::inodes::Owners::of_process().apply(&meta(0o644, 4));
+        crate::store::inodes::give(&again, &bare).unwrap();
+    };
+    let watch = AtFirst(std::sync::Mutex::new(Some(Box::new(replace))));
+    let target = fixture.path("out");
+    let report = checkout(&writer, &root, &target, &Options::default(), &watch).unwrap();
+    let note = crate::store::inodes::get_xattr(&target.join("f"), b"user.note");
+    assert_eq!(note.unwrap().as_deref(), Some(b"this".as_slice()));
+    assert_eq!(
+        (
+            report.linked.files,
+            report.copied.files + report.reflinked.files
+        ),
+        (0, 1)
+    );
+}
+
 #[test]
 fn a_part_of_the_tree_becomes_the_target() {
     let fixture = Fixture::new();

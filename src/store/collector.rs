@@ -141,7 +141,11 @@ impl Store {
         ] {
             let lock = self.path("locks").join(lock);
             let _lock = Lock::take(&lock, Mode::Exclusive, Wait::Forever)?;
-            durable::remove(&self.path("tmp").join(staged))?;
+            let staged = self.path("tmp").join(staged);
+            // Looked at first: on a read-only file system a dry run has nothing to remove.
+            if staged.try_exists().context("look at", quoted(&staged))? {
+                durable::remove(&staged)?;
+            }
         }
         Ok(())
     }

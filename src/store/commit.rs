@@ -43,7 +43,14 @@ impl Reader<'_> {
             return Ok(());
         }
         let roots = std::slice::from_ref(descriptor);
-        let claimed = self.store.claim(&self.epoch, roots, &HashMap::new())?;
+        let claim = Claim::make(self.store, roots)?;
+        // Whoever named it before vouches for nothing any more: all of it has to be there.
+        let givens = self.store.bring_all_back(roots, &HashMap::new())?;
+        self.store.check_records(roots)?;
+        let claimed = Claimed {
+            _claim: claim,
+            givens,
+        };
         if !claimed.givens.is_empty() {
             self.store
                 .change_catalog(|change| change.put_givens(claimed.givens.iter()))?;
@@ -98,6 +105,20 @@ impl Store {
         self.look_at_records(&contents, recorded)
     }
 
+    /// Fails where an image that `roots` lead to has no record: it was put in place, but its import never ended.
+    fn check_records(&self, roots: &[Descriptor]) -> Result<()> {
+        let reach = Reach::of(self, roots)?;
+        self.view(|view| {
+            for manifest in reach.images.keys() {
+                if view.image(manifest)?.is_none() {
+                    let why = "its import did not end";
+                    return Err(Error::missing("name", manifest, why).hint("import it again"));
+                }
+            }
+            Ok(())
+        })
+    }
+
     fn bring_back_all(
         &self,
         places: impl Iterator<Item = PathBuf>,
@@ -127,7 +148,7 @@ impl Store {
                     None => view.given(id)?,
                 };
                 let fits = match given {
-                    Some(given) => self.object_changes(id, &given)?.is_empty(),
+                    Some(given) => self.object_fits(id, &given)?,
                     None => false,
                 };
                 unknown.extend((!fits).then_some(*id));

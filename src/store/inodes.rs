@@ -12,11 +12,21 @@ use xattr::FileExt as _;
 
 use crate::codec::{Cursor, DecodeError, put_meta, put_signed, put_varint};
 use crate::digest::{ContentId, InodeId};
-use crate::meta::{Meta, Mtime};
+use crate::meta::{Meta, Mtime, Xattrs};
 use crate::tree::Content;
 
 /// The version byte of a record.
 const VERSION: u8 = 1;
+
+/// Attributes that a host puts on files by itself: an image may have set them, a host may have changed them.
+const OF_THE_HOST: [&[u8]; 6] = [
+    b"security.selinux",
+    b"security.ima",
+    b"security.evm",
+    b"security.apparmor",
+    b"security.SMACK64",
+    b"system.",
+];
 
 /// Whose the files of a store are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -333,14 +343,14 @@ pub fn get_xattr(path: &std::path::Path, name: &[u8]) -> std::io::Result<Option<
 }
 
 /// Returns every attribute of an open file; none where its file system knows no attributes.
-pub fn read_xattrs(file: &File) -> std::io::Result<crate::meta::Xattrs> {
+pub fn read_xattrs(file: &File) -> std::io::Result<Xattrs> {
     let names = match file.list_xattr() {
         Err(e) if e.raw_os_error() == Some(rustix::io::Errno::NOTSUP.raw_os_error()) => {
             return Ok([].into());
         }
         other => other?,
     };
-    let mut xattrs = crate::meta::Xattrs::new();
+    let mut xattrs = Xattrs::new();
     for name in names {
         // One that went away between the two calls is as if it had not been there.
         if let Some(value) = file.get_xattr(&name)? {
@@ -348,6 +358,39 @@ pub fn read_xattrs(file: &File) -> std::io::Result<crate::meta::Xattrs> {
         }
     }
     Ok(xattrs)
+}
+
+/// Tells whether a content with this metadata is the inode, with or without what the host may have added.
+pub(crate) fn is_inode(
+    wanted: &InodeId,
+    content: &ContentId,
+    stat: &Stat,
+    xattrs: &Xattrs,
+) -> bool {
+    let Stat {
+        size: _,
+        mode,
+        uid,
+        gid,
+        mtime,
+    } = *stat;
+    let mut meta = Meta {
+        mode,
+        uid,
+        gid,
+        mtime,
+        xattrs: xattrs.clone(),
+    };
+    if inode_id(content, &meta) == *wanted {
+        return true;
+    }
+    meta.xattrs.retain(|name, _| !is_of_the_host(name));
+    inode_id(content, &meta) == *wanted
+}
+
+/// Tells whether a host may put or change the attribute by itself.
+pub(crate) fn is_of_the_host(name: &[u8]) -> bool {
+    OF_THE_HOST.iter().any(|of| name.starts_with(of))
 }
 
 /// Returns the object id of a content, unless it is empty.
@@ -404,7 +447,7 @@ mod tests {
     fn every_part_of_the_metadata_makes_another_inode() {
         let content = ContentId::of(b"x");
         let plain = inode_id(&content, &Meta::default());
-        let mut xattrs = crate::meta::Xattrs::new();
+        let mut xattrs = Xattrs::new();
         xattrs.insert((*b"user.a").into(), (*b"").into());
         for other in [
             Meta {

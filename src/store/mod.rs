@@ -60,7 +60,7 @@ pub struct Store {
 #[derive(Debug)]
 pub struct Reader<'s> {
     store: &'s Store,
-    epoch: Epoch,
+    _epoch: Epoch,
     _counted: Counted<'s>,
 }
 
@@ -77,6 +77,7 @@ impl Store {
             other => other.context("open the store", quoted(root))?,
         };
         check_format(root, &format)?;
+        make_missing_folders(root)?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder =
             rustix::fs::open(root, flags, Mode::empty()).context("open the store", quoted(root))?;
@@ -158,7 +159,7 @@ impl Store {
         Ok(Reader {
             store: self,
             _counted: self.held.count(epoch.number()),
-            epoch,
+            _epoch: epoch,
         })
     }
 
@@ -396,6 +397,21 @@ impl Store {
     }
 }
 
+/// Makes the folders that are missing: tools that copy a store may leave out empty ones.
+fn make_missing_folders(root: &Path) -> Result<()> {
+    for folder in paths::FOLDERS {
+        let folder = root.join(folder);
+        if folder.try_exists().context("look at", quoted(&folder))? {
+            continue;
+        }
+        match durable::create_folder(&folder) {
+            Err(e) if !e.is_read_only() => return Err(e),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 fn check_format(root: &Path, format: &str) -> Result<()> {
     let mut lines = format.lines();
     let refuse = |why: String| {
@@ -449,6 +465,17 @@ mod tests {
             fs::metadata(&root).unwrap().permissions().mode() & 0o777,
             0o700
         );
+    }
+
+    #[test]
+    fn a_store_that_was_copied_without_its_empty_folders_is_a_store() {
+        let dir = tempfile::tempdir().unwrap();
+        Store::create(dir.path(), Wait::Never).unwrap();
+        for folder in paths::FOLDERS {
+            durable::remove_folder(&dir.path().join(folder)).unwrap();
+        }
+        let store = Store::open(dir.path(), Wait::Never).unwrap();
+        assert!(store.write().is_ok() && !store.has_catalog().unwrap());
     }
 
     #[test]

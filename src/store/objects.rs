@@ -306,6 +306,19 @@ impl Store {
         })
     }
 
+    /// Tells whether an object's file shows what it was given, attributes too. Its bytes are not looked at.
+    pub fn object_fits(&self, id: &ContentId, given: &Given) -> Result<bool> {
+        if !self.object_changes(id, given)?.is_empty() {
+            return Ok(false);
+        }
+        let file = match File::open(self.path(super::paths::object(id))) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+            other => other.context("open the object", id)?,
+        };
+        let xattrs = inodes::read_xattrs(&file).context("read the attributes of the object", id)?;
+        Ok(inodes::is_inode(&given.inode, id, &given.stat, &xattrs))
+    }
+
     /// Returns what an object's file shows now, where its bytes are right; `None` where they are not, or not there.
     pub fn object_as_it_is(&self, id: &ContentId) -> Result<Option<Given>> {
         if self.stat_object(id)?.is_none() {

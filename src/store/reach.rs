@@ -18,6 +18,8 @@ pub struct Reach {
     pub documents: BTreeMap<Digest, (Descriptor, Document)>,
     /// The images among them.
     pub images: BTreeMap<Digest, ImageDocs>,
+    /// Those images that only their own word, that they refer to something live, leads to.
+    pub referring: BTreeSet<Digest>,
     /// Every other blob that has to be kept: configs, artifacts' layers, what unknown documents point to.
     pub blobs: BTreeMap<Digest, Descriptor>,
     /// The blobs of images' layers, which may be regenerated instead of kept, by what they hold.
@@ -120,6 +122,7 @@ impl Reach {
         let Self {
             documents,
             images,
+            referring,
             blobs,
             layers,
             followed,
@@ -129,6 +132,8 @@ impl Reach {
             rest: _,
         } = more;
         self.documents.extend(documents);
+        self.referring.retain(|image| !images.contains_key(image));
+        self.referring.extend(referring);
         self.images.extend(images);
         self.blobs.extend(blobs);
         self.layers.extend(layers);
@@ -282,6 +287,9 @@ impl Reach {
         let layers = layers.iter().zip(&config.diff_ids);
         self.layers
             .extend(layers.map(|(layer, diff_id)| (layer.digest, *diff_id)));
+        if self.lead == Lead::Subject {
+            self.referring.insert(descriptor.digest);
+        }
         self.images.insert(
             descriptor.digest,
             ImageDocs {

@@ -233,6 +233,12 @@ impl<'s> Writer<'s> {
         })
     }
 
+    /// Tells whether a collector moved anything away since this session began.
+    pub(crate) fn is_beside_a_collection(&self) -> Result<bool> {
+        let newest = self.store.trash()?.pop();
+        Ok(newest.is_some_and(|newest| newest >= self.epoch.number()))
+    }
+
     /// Claims what `roots` lead to, and brings back what of it a collector moved away since this session began.
     ///
     /// `published` is what this session put in place.

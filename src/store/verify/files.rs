@@ -12,19 +12,9 @@ use super::present::{Present, walk_digests, walk_fanned};
 use super::{Bench, Damage, Depth, Finding, Findings, Kind, Needed, Whose};
 use crate::digest::{ContentHasher, ContentId, InodeId};
 use crate::error::{Cause, Result};
-use crate::meta::{Meta, Xattrs};
-use crate::store::inodes::{Given, Stat, inode_id, read_xattrs};
+use crate::meta::Xattrs;
+use crate::store::inodes::{Given, Stat, is_inode, read_xattrs};
 use crate::store::{Store, paths};
-
-/// Attributes that a host puts on files by itself: an image may have set them, a host may have changed them.
-const OF_THE_HOST: [&[u8]; 6] = [
-    b"security.selinux",
-    b"security.ima",
-    b"security.evm",
-    b"security.apparmor",
-    b"security.SMACK64",
-    b"system.",
-];
 
 /// Returns how many bytes a check reads, about: objects are those that recipes know of.
 pub(super) fn bytes_to_hash(store: &Store, needed: &Needed) -> Result<u64> {
@@ -203,30 +193,6 @@ pub(super) fn changes(seen: &Stat, given: &Stat) -> String {
         .map(say)
         .collect::<Vec<_>>()
         .join("; ")
-}
-
-/// Tells whether a content with this metadata is the inode, with or without what the host may have added.
-fn is_inode(wanted: &InodeId, content: &ContentId, stat: &Stat, xattrs: &Xattrs) -> bool {
-    let Stat {
-        size: _,
-        mode,
-        uid,
-        gid,
-        mtime,
-    } = *stat;
-    let mut meta = Meta {
-        mode,
-        uid,
-        gid,
-        mtime,
-        xattrs: xattrs.clone(),
-    };
-    if inode_id(content, &meta) == *wanted {
-        return true;
-    }
-    meta.xattrs
-        .retain(|name, _| !OF_THE_HOST.iter().any(|of| name.starts_with(of)));
-    inode_id(content, &meta) == *wanted
 }
 
 /// Hashes every inode that was made for a checkout: its name says both its bytes and its metadata.

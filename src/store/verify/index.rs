@@ -31,6 +31,7 @@ pub(super) fn check(
             bench,
             view,
             needed,
+            referring: &leads.reach.referring,
             wrong: BTreeMap::new(),
             seen: HashSet::new(),
         };
@@ -79,6 +80,7 @@ struct Check<'a> {
     bench: Bench<'a>,
     view: &'a View,
     needed: Option<&'a Needed>,
+    referring: &'a BTreeSet<Digest>,
     /// Nodes that are wrong, and how.
     wrong: BTreeMap<TreeId, String>,
     seen: HashSet<TreeId>,
@@ -89,6 +91,8 @@ impl Check<'_> {
     fn image(&mut self, manifest: &Digest, docs: &ImageDocs) -> Result<Option<String>> {
         let image = match damage_of(self.view.image(manifest))? {
             Err(why) => return Ok(Some(why)),
+            // Nobody named it: its import may be about to record it, or have died.
+            Ok(None) if self.referring.contains(manifest) => return Ok(None),
             Ok(None) => return Ok(Some(format!("it has no record of the image {manifest}"))),
             Ok(Some(image)) => image,
         };
