@@ -396,3 +396,37 @@ fn an_image_whose_import_did_not_end_is_no_damage_and_cannot_be_named() {
     );
     assert!(sample.store.names().unwrap().get(&name("b:1")).is_none());
 }
+
+#[test]
+fn what_a_collection_that_stopped_moved_away_is_not_replaced_by_the_next_one() {
+    let sample = Sample::new();
+    let _reader = sample.store.read().unwrap();
+    unnamed(&sample);
+    let object = crate::digest::ContentId::of(b"bin");
+    let below = sample.store.object_path(&object);
+    let move_away_and_stop = || {
+        let collector = sample.store.collect(&Unwatched).unwrap();
+        let epoch = collector.open_trash().unwrap();
+        let batch = collector.begin_batch(epoch).unwrap();
+        batch.discard(&below).unwrap();
+    };
+    move_away_and_stop();
+    // It comes again; its file may have other metadata.
+    sample.image("b:1", &[&[("usr/bin", b"bin")]]);
+    move_away_and_stop();
+    assert_eq!(sample.store.discarded(&below).unwrap().len(), 2);
+}
+
+#[test]
+fn a_catalog_that_was_made_again_counts_from_other_numbers() {
+    let sample = Sample::new();
+    let counts = || {
+        let read = |view: &View| Ok((view.sweeps()?, view.commits()?));
+        sample.store.view(read).unwrap()
+    };
+    let before = counts();
+    crate::store::durable::remove(&sample.store.root().join("catalog.redb")).unwrap();
+    sample.store.create_catalog(|_| Ok(())).unwrap();
+    let after = counts();
+    assert!(after.0 > before.0 && after.1 > before.1);
+}

@@ -208,6 +208,11 @@ impl<'s> Collector<'s> {
     ///
     /// Returns the epoch that the trash is of.
     pub fn open_trash(&self) -> Result<u64> {
+        // A collection that stopped half-way left some of this epoch: a second file of one name would replace the first,
+        // which somebody may need for its metadata.
+        if self.store.trash()?.pop() >= Some(self.epoch()?) {
+            self.begin_epoch()?;
+        }
         let epoch = self.epoch()?;
         let _nobody_claims = self.store.publishing(Mode::Exclusive)?;
         durable::create_folder(&self.store.path(trash::place(epoch, Path::new(""))))?;
