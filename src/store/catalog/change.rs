@@ -107,12 +107,14 @@ impl Change<'_> {
         Ok(row.map_or(0, |row| row.value()))
     }
 
-    /// Counts on from a number that no catalog of this store has had.
-    pub(super) fn start_sweeps_anew(&self) -> Result<()> {
+    /// Counts on from numbers that no catalog of this store has had.
+    pub(super) fn start_counters_anew(&self) -> Result<()> {
         let since = std::time::SystemTime::UNIX_EPOCH.elapsed();
         let now = since.map_or(0, |since| since.as_nanos());
         let mut table = self.say(self.transaction.open_table(COUNTERS))?;
-        self.say(table.insert(SWEEPS, u64::try_from(now).unwrap_or(u64::MAX / 2)))?;
+        let now = u64::try_from(now).unwrap_or(u64::MAX / 2);
+        self.say(table.insert(SWEEPS, now))?;
+        self.say(table.insert(COMMITS, now))?;
         Ok(())
     }
 

@@ -98,11 +98,7 @@ impl Catalog {
         // Whoever misses the file meanwhile waits for this lock before it makes another.
         let _lock = self.gate.pass(Mode::Exclusive)?;
         let cleared = clear()?;
-        self.put_new(staged, |change| {
-            // Whoever has read the old one has to tell: rows that it relies on may be gone.
-            change.start_sweeps_anew()?;
-            fill(change)
-        })?;
+        self.put_new(staged, fill)?;
         Ok(cleared)
     }
 
@@ -114,6 +110,8 @@ impl Catalog {
         )?;
         self.write(&database, |change| {
             change.make_tables()?;
+            // Whoever has read one that was lost or replaced has to tell: rows that it relies on may be gone.
+            change.start_counters_anew()?;
             fill(change).map(Some)
         })?;
         drop(database);
