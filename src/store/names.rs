@@ -61,7 +61,9 @@ impl Names {
         };
         let manifests = match document.remove("manifests") {
             Some(Value::Array(manifests)) => manifests,
-            None => Vec::new(),
+            // Tools that are written in Go say so where there are none.
+            Some(Value::Null) => Vec::new(),
+            None => return Err(damaged("it has no 'manifests'".to_owned())),
             Some(_) => return Err(damaged("'manifests' is not a list".to_owned())),
         };
         let mut entries = Vec::with_capacity(manifests.len());
@@ -221,6 +223,19 @@ mod tests {
         assert_eq!(Names::read(&path).unwrap_err().exit_code(), 3);
         durable::replace(&path, &dir.path().join("staged"), b"{\"manifests\":[{").unwrap();
         assert_eq!(Names::read(&path).unwrap_err().exit_code(), 3);
+    }
+
+    #[test]
+    fn an_index_without_manifests_is_damage_and_one_of_a_go_tool_is_empty() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("index.json");
+        let staged = dir.path().join("staged");
+        for text in ["{}", r#"{"schemaVersion":2}"#, r#"{"manifests":{}}"#] {
+            durable::replace(&path, &staged, text.as_bytes()).unwrap();
+            assert_eq!(Names::read(&path).unwrap_err().exit_code(), 3, "{text}");
+        }
+        durable::replace(&path, &staged, br#"{"manifests":null}"#).unwrap();
+        assert!(Names::read(&path).unwrap().entries().is_empty());
     }
 
     #[test]
