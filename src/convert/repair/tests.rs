@@ -1,4 +1,4 @@
-//! What a repair does about the catalog, and beside others: one sentence a test. Files are mended in `tests/repair.rs`.
+//! What a repair does about the catalog, and beside others: one sentence a test. Files are mended in `tests/repair/`.
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
