@@ -119,6 +119,7 @@ impl<'a> Merger<'a> {
             let (entries, contents) = match self.parsed.get(layer) {
                 Some(parsed) => parsed,
                 None => {
+                    self.view.inspect(|view| view.rest());
                     let mut told = Warnings::default();
                     replayed = replay(&(self.recipe)(layer)?, &mut told)?;
                     if self.attention == Attention::All {

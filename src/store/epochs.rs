@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::durable;
-use super::locks::{Lock, Mode, Wait};
+use super::locks::{self, Lock, Mode, Wait};
 use crate::error::{Context, Result, quoted};
 
 /// A hold on an epoch: what was in place when it began can be read until it ends.
@@ -96,13 +96,9 @@ pub(super) fn current(folder: &Path) -> Result<Option<u64>> {
     Ok(numbers_in(folder)?.pop())
 }
 
-/// Makes the epoch `number`, which is the current one from then on.
+/// Makes the epoch `number`, which is the current one from then on; on a read-only file system there is none to make.
 pub(super) fn begin(folder: &Path, number: u64) -> Result<()> {
-    match durable::create_new(&file(folder, number)) {
-        Ok(_) => Ok(()),
-        Err(e) if is_there_or_read_only(&e) => Ok(()),
-        Err(e) => Err(e),
-    }
+    locks::open(&file(folder, number)).map(drop)
 }
 
 /// Ends all epochs before `next` that nobody holds, the oldest first; returns the first that is held.
@@ -152,18 +148,6 @@ pub(super) fn numbers_in(folder: &Path) -> Result<Vec<u64>> {
 
 fn file(folder: &Path, number: u64) -> PathBuf {
     folder.join(number.to_string())
-}
-
-fn is_there_or_read_only(e: &crate::error::Error) -> bool {
-    use crate::error::Cause;
-    use std::io::ErrorKind;
-    let Cause::Io(e) = e.cause() else {
-        return false;
-    };
-    matches!(
-        e.kind(),
-        ErrorKind::AlreadyExists | ErrorKind::ReadOnlyFilesystem
-    )
 }
 
 #[cfg(test)]

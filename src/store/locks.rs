@@ -113,24 +113,26 @@ impl Gate {
 }
 
 /// Opens or makes a lock's file; `None` where the file system is read-only and there is none.
-fn open(path: &Path) -> Result<Option<File>> {
+///
+/// All may read it, whoever made it: the store's folder keeps others out, but not root, who may collect in a user's store.
+pub(super) fn open(path: &Path) -> Result<Option<File>> {
     let create = OpenOptions::new()
         .read(true)
         .write(true)
         .create(true)
         .truncate(false)
-        .mode(0o600)
+        .mode(0o644)
         .open(path);
-    let read_only = |e: &std::io::Error| e.raw_os_error() == Some(Errno::ROFS.raw_os_error());
-    match create {
-        // A read-only store can still be read under a shared lock.
-        Err(e) if read_only(&e) => match File::open(path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            other => other.map(Some),
+    let opened = match create.as_ref().map_err(Errno::from_io_error) {
+        // A read-only store can still be read under a shared lock, and a lock takes no more than to read.
+        Err(Some(Errno::ROFS)) => match File::open(path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            other => other,
         },
-        other => other.map(Some),
-    }
-    .context("open the lock", quoted(path))
+        Err(Some(Errno::ACCESS)) => File::open(path).or(create),
+        _ => create,
+    };
+    opened.map(Some).context("open the lock", quoted(path))
 }
 
 #[cfg(test)]

@@ -445,3 +445,17 @@ fn a_device_of_many_names_is_one_that_is_left_out() {
     assert_eq!(report["report"]["warnings"]["device skipped"]["count"], 1);
     assert!(place.names("work/tree").is_empty());
 }
+
+#[test]
+fn a_collection_by_root_does_not_lock_the_owner_of_a_store_out() {
+    if !can_run(&["setpriv"]) {
+        return;
+    }
+    let place = Place::with(Who::User, rich());
+    place.ok(&["untag", "image:1"]);
+    let gc = place.run(Who::Root, &["gc"]);
+    assert!(gc.status.success());
+    place.ok(&["import", &place.text("image")]);
+    place.ok(&["gc"]);
+    place.is_sound();
+}

@@ -248,6 +248,7 @@ fn adopt_orphans(
         let (entries, contents) = match parsed.get(layer) {
             Some(parsed) => parsed,
             None => {
+                view.rest();
                 replayed = replay(&writer.recipe(layer)?, &mut Warnings::default())?;
                 &replayed
             }
@@ -276,6 +277,7 @@ fn adopt_orphans(
             }
         }
     }
+    view.rest();
     settle(writer.store(), &mut adopted)?;
     Ok(adopted)
 }

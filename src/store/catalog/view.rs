@@ -144,6 +144,11 @@ impl View {
         wrong(&self.catalog.path, what)
     }
 
+    /// Lets go of the catalog until it is asked again: before work that asks it nothing for a while.
+    pub fn rest(&self) {
+        *self.open.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Returns the node of `id`, checked against it.
     pub fn node(&self, id: &TreeId) -> Result<Node> {
         self.with(|open| {
