@@ -48,7 +48,7 @@ impl Marks {
             named,
         } = collector.roots().map_err(|e| closed("", e))?;
         roots.extend(named);
-        let reach = Reach::with_referrers(store, &roots);
+        let reach = Reach::with_referrers_anywhere(store, &roots);
         let mut marks = Self {
             look,
             waiting: Vec::new(),
@@ -95,6 +95,12 @@ impl Marks {
     fn add_contents(&mut self, store: &Store, watch: &dyn Watch) -> Result<()> {
         let mut layers = self.reach.diff_ids();
         layers.retain(|layer| !self.layers.contains(layer));
+        for layer in self.reach.layers_of_referrers() {
+            // Nobody vouches for those: what is not there is nobody's loss.
+            if layers.contains(&layer) && !store.recipe_is_anywhere(&layer)? {
+                layers.remove(&layer);
+            }
+        }
         add_contents(store, &layers, (&mut self.contents, watch))?;
         self.layers.extend(layers);
         Ok(())

@@ -68,21 +68,6 @@ impl Dead {
         } = self;
         sum(documents) + sum(blobs) + sum(recipes) + sum(objects) + sum(inodes)
     }
-
-    fn is_empty(&self) -> bool {
-        let Self {
-            documents,
-            blobs,
-            recipes,
-            objects,
-            inodes,
-        } = self;
-        documents.is_empty()
-            && blobs.is_empty()
-            && recipes.is_empty()
-            && objects.is_empty()
-            && inodes.is_empty()
-    }
 }
 
 fn sum<I>(files: &[(I, u64)]) -> u64 {
@@ -108,7 +93,7 @@ struct Kind<I> {
 impl Sweep<'_> {
     fn run(&mut self, dead: &Dead, patience: Duration) -> Result<()> {
         let rows = self.dead_rows()?;
-        let nothing = dead.is_empty() && rows.objects.is_empty() && rows.trees.is_empty();
+        let nothing = self.report.is_clean() && rows.objects.is_empty() && rows.trees.is_empty();
         if nothing && self.collector.store().trash()?.is_empty() {
             return Ok(());
         }

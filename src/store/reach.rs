@@ -101,13 +101,21 @@ impl Reach {
             .iter()
             .map(|e| e.descriptor.clone())
             .collect();
-        Self::with_referrers(store, &roots)
+        Self::with_referrers(store, &roots, &store.blobs()?)
     }
 
-    /// Follows `roots`, and what refers to what they lead to.
-    pub fn with_referrers(store: &Store, roots: &[Descriptor]) -> Result<Self> {
+    /// Follows `roots` as a collector does, for whom a referrer may be in the trash: who claims its subject may be about
+    /// to bring it back.
+    pub fn with_referrers_anywhere(store: &Store, roots: &[Descriptor]) -> Result<Self> {
+        let mut among = store.blobs()?;
+        among.extend(discarded_blobs(store)?);
+        Self::with_referrers(store, roots, &among)
+    }
+
+    /// Follows `roots`, and those of some blobs that refer to what they lead to.
+    fn with_referrers(store: &Store, roots: &[Descriptor], among: &[Digest]) -> Result<Self> {
         let mut reach = Self::of(store, roots)?;
-        reach.referrers = reach.possible_referrers(store, &store.blobs()?)?;
+        reach.referrers = reach.possible_referrers(store, among)?;
         reach.follow_referrers(store)?;
         Ok(reach)
     }
@@ -144,12 +152,7 @@ impl Reach {
 
     /// Follows `roots`, and what refers to what they lead to but was moved to the trash with it.
     pub(super) fn with_discarded_referrers(store: &Store, roots: &[Descriptor]) -> Result<Self> {
-        let mut reach = Self::of(store, roots)?;
-        let places = store.in_trash("blobs")?;
-        let blobs: Vec<Digest> = places.iter().filter_map(|p| paths::blob_at(p)).collect();
-        reach.referrers = reach.possible_referrers(store, &blobs)?;
-        reach.follow_referrers(store)?;
-        Ok(reach)
+        Self::with_referrers(store, roots, &discarded_blobs(store)?)
     }
 
     /// Tells whether it followed a descriptor, as what its media type says it is.
@@ -171,6 +174,17 @@ impl Reach {
             .values()
             .flat_map(|image| image.config.diff_ids.iter().copied())
             .collect()
+    }
+
+    /// Returns the layers that only images need which refer to something live, and which nothing else leads to.
+    pub fn layers_of_referrers(&self) -> BTreeSet<DiffId> {
+        let of = |referring: bool| {
+            let images = self.images.iter();
+            let images = images.filter(move |(id, _)| self.referring.contains(id) == referring);
+            images.flat_map(|(_, image)| image.config.diff_ids.iter().copied())
+        };
+        let vouched: BTreeSet<DiffId> = of(false).collect();
+        of(true).filter(|layer| !vouched.contains(layer)).collect()
     }
 
     fn follow_waiting(&mut self, store: &Store) -> Result<()> {
@@ -384,6 +398,11 @@ impl Reach {
         }
         Ok(found)
     }
+}
+
+fn discarded_blobs(store: &Store) -> Result<Vec<Digest>> {
+    let places = store.in_trash("blobs")?;
+    Ok(places.iter().filter_map(|p| paths::blob_at(p)).collect())
 }
 
 /// Returns the media type and the subject of a manifest or index that refers to another.
