@@ -32,8 +32,8 @@ pub(super) struct Marks {
 /// What of the catalog is live, beside what [`Reach`] knows.
 #[derive(Debug, Default)]
 struct Rows {
-    /// How often rows of trees had been added when these were marked.
-    commits: u64,
+    /// How often rows of trees had been added when these were marked; `None` where more is live by now.
+    commits: Option<u64>,
     nodes: HashSet<TreeId>,
     chains: HashSet<ChainId>,
 }
@@ -87,6 +87,9 @@ impl Marks {
         if roots.is_empty() {
             return Ok(());
         }
+        if let Some(rows) = &mut self.rows {
+            rows.commits = None;
+        }
         let followed = self.reach.follow_also(store, &roots);
         followed.map_err(|e| closed(&name_of_failure(store), e))?;
         self.add_contents(store, watch)
@@ -115,10 +118,10 @@ impl Marks {
         marked.map_err(|e| closed("", e))
     }
 
-    /// Tells whether rows of trees were added since the rows were marked.
+    /// Tells whether rows of trees were added, or more became live, since the rows were marked.
     pub(super) fn are_rows_old(&self, change: &Change<'_>) -> Result<bool> {
         match &self.rows {
-            Some(rows) => Ok(change.commits()? != rows.commits),
+            Some(rows) => Ok(rows.commits != Some(change.commits()?)),
             None => Ok(true),
         }
     }
@@ -195,7 +198,7 @@ impl Live for Marks {
 impl Rows {
     /// Marks the rows of live images, and of every stack of layers that one of them begins with.
     fn mark(&mut self, view: &View, reach: &Reach, watch: &dyn Watch) -> Result<()> {
-        self.commits = view.commits()?;
+        self.commits = Some(view.commits()?);
         for (manifest, docs) in &reach.images {
             watch.check()?;
             if let Some(image) = view.image(manifest)? {

@@ -104,7 +104,7 @@ impl Sweep<'_> {
         self.collector.begin_epoch()?;
         if self.collector.wait_for_others(patience, self.watch)? {
             // What readers found before is theirs until they leave: now nobody is left who has found any of these.
-            self.drop_trees()?;
+            self.drop_trees(&rows.trees)?;
         }
         self.report.count_unlinked(self.collector.free()?);
         self.report.count_trash(self.collector.in_trash()?);
@@ -222,12 +222,9 @@ impl Sweep<'_> {
     }
 
     /// Drops rows of trees; where others add some all the time, the rest is left to the next collection.
-    fn drop_trees(&mut self) -> Result<()> {
-        // What was claimed since the mark, and what was committed, may need rows that nothing needed then.
-        self.marks.mark_rows(self.collector.store(), self.watch)?;
-        let rows = self.dead_rows()?.trees;
+    fn drop_trees(&mut self, dead: &[TreeRow]) -> Result<()> {
         let mut pace = Pace::of_rows();
-        let (mut left, mut tries): (&[TreeRow], _) = (&rows, 0);
+        let (mut left, mut tries) = (dead, 0);
         while !left.is_empty() && tries < TRIES {
             self.watch.check()?;
             let (batch, rest) = left.split_at(pace.most.min(left.len()));
@@ -264,15 +261,15 @@ struct Pace {
 impl Pace {
     fn of_files() -> Self {
         Self {
-            most: 64,
-            least: 16,
+            most: 512,
+            least: 128,
         }
     }
 
     /// A transaction waits for the disk whatever it holds: smaller ones would keep others waiting as long, and more often.
     fn of_rows() -> Self {
         Self {
-            most: 1024,
+            most: MOST,
             least: 1024,
         }
     }
