@@ -24,6 +24,9 @@ fn a_store_that_cannot_be_written_can_be_read() {
         &["exists", "sample:1"],
         &["df"],
         &["fsck"],
+        // Nothing is dead, so that there is nothing to delete.
+        &["gc"],
+        &["gc", "--dry-run"],
     ] {
         yard.ok(args);
     }
@@ -33,25 +36,14 @@ fn a_store_that_cannot_be_written_can_be_read() {
         &format!("oci:{}:x", elsewhere("layout")),
     ]);
     yard.is_whole(&source, "../layout", "sample:plain");
-    // A checkout may want to make files in the store. Where it does, it says that it cannot.
-    let outcome = yard.run(&["checkout", "--link", "copy", "sample:2", &elsewhere("tree")]);
-    match outcome.code {
-        0 => assert!(yard.place.tree("tree") == tree),
-        _ => {
-            assert!(
-                outcome.error().contains("read-only file system"),
-                "{outcome:?}"
-            );
-            assert!(!yard.place.path("tree").exists());
-        }
-    }
+    yard.ok(&["checkout", "--link", "copy", "sample:2", &elsewhere("tree")]);
+    assert!(yard.place.tree("tree") == tree);
 
     let layout = sample();
     for args in [
         &["import", layout.to_str().unwrap()][..],
         &["tag", "sample:1", "new:1"],
         &["untag", "sample:1"],
-        &["gc"],
         &["checkout", "sample:1", "@/tree"],
     ] {
         let outcome = yard.run(args);
