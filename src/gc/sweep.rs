@@ -22,7 +22,7 @@ use crate::watch::Watch;
 /// How long one batch may keep others waiting.
 const GOAL: Duration = Duration::from_millis(8);
 
-/// How many files or rows one batch has at the most.
+/// How many rows one batch has at the most.
 const MOST: usize = 4096;
 
 /// How often a transaction is tried that others come before.
@@ -256,6 +256,7 @@ impl Sweep<'_> {
 struct Pace {
     most: usize,
     least: usize,
+    limit: usize,
 }
 
 impl Pace {
@@ -263,6 +264,8 @@ impl Pace {
         Self {
             most: 512,
             least: 128,
+            // Unlinking a file that is large or not in memory takes far longer than most: no batch is all that many.
+            limit: 1024,
         }
     }
 
@@ -271,6 +274,7 @@ impl Pace {
         Self {
             most: MOST,
             least: 1024,
+            limit: MOST,
         }
     }
 
@@ -278,7 +282,7 @@ impl Pace {
         if time > GOAL {
             self.most = (self.most / 2).max(self.least);
         } else if time < GOAL / 2 {
-            self.most = (self.most * 2).min(MOST);
+            self.most = (self.most * 2).min(self.limit);
         }
     }
 }
