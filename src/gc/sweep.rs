@@ -22,6 +22,9 @@ use crate::watch::Watch;
 /// How long one batch may keep others waiting.
 const GOAL: Duration = Duration::from_millis(8);
 
+/// How long those who wait to enter get between two batches that keep them out.
+const PAUSE: Duration = Duration::from_micros(300);
+
 /// How many rows one batch has at the most.
 const MOST: usize = 4096;
 
@@ -211,9 +214,14 @@ impl Sweep<'_> {
             });
             let unlinked =
                 unlinked.try_reduce(Unlinked::default, |one, other| Ok(one.add(other)))?;
+            let was_alone = batch.is_alone();
             drop(batch);
             pace.took(begin.elapsed());
             left = rest;
+            if was_alone && !left.is_empty() {
+                // Who waits to enter needs a moment to do so: the next batch would be faster, again and again.
+                std::thread::sleep(PAUSE);
+            }
             self.report.count_unlinked(unlinked);
             let tally = (kind.tally)(&mut self.report);
             live.iter().for_each(|(_, bytes)| tally.spare(*bytes));

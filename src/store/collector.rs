@@ -311,6 +311,11 @@ impl<'s> Collector<'s> {
 }
 
 impl Batch<'_> {
+    /// Tells whether nobody can enter while this lives.
+    pub fn is_alone(&self) -> bool {
+        self.alone.is_some()
+    }
+
     /// Moves a file to the trash, or unlinks it where nobody can need it; that it is gone already is fine.
     ///
     /// Returns what was unlinked.
