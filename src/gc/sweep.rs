@@ -132,7 +132,8 @@ impl Sweep<'_> {
             let (batch, rest) = left.split_at(pace.most.min(left.len()));
             let (collector, marks) = (self.collector, &mut self.marks);
             let mut begin = Instant::now();
-            let done = collector.change_catalog(|change| {
+            let done = collector.store().change_catalog_if(|change| {
+                // Looked at inside: whoever commits claims first, and writes its rows after.
                 begin = Instant::now();
                 // A live object without a record does no harm: in the end this goes on with what is marked.
                 if !marks.are_complete(collector)? && tries < TRIES {
@@ -238,7 +239,8 @@ impl Sweep<'_> {
             let (batch, rest) = left.split_at(pace.most.min(left.len()));
             let (collector, marks) = (self.collector, &mut self.marks);
             let mut begin = Instant::now();
-            let done = collector.change_catalog(|change| {
+            let done = collector.store().change_catalog_if(|change| {
+                // Looked at inside: whoever commits claims first, and writes its rows after.
                 begin = Instant::now();
                 if !marks.are_complete(collector)? || marks.are_rows_old(change)? {
                     return Ok(None);

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, StatxFlags, StatxTimestamp};
 
-use super::catalog::Change;
 use super::epochs::Counted;
 use super::locks::{Lock, Mode, Wait};
 use super::trash::{self, Unlinked};
@@ -238,16 +237,6 @@ impl<'s> Collector<'s> {
             alone: epochs::hold_all(&self.store.path("epochs"))?,
             _nobody_claims: nobody_claims,
         })
-    }
-
-    /// Changes the catalog in one transaction, unless `write` returns `None`: then nothing is changed.
-    ///
-    /// Whoever commits claims first, and writes its rows after: `write` looks at the claims.
-    pub fn change_catalog<T>(
-        &self,
-        write: impl FnOnce(&Change<'_>) -> Result<Option<T>>,
-    ) -> Result<Option<T>> {
-        self.store.change_catalog_if(write)
     }
 
     /// Begins the next epoch: whoever comes from now on cannot have seen in place what is in the trash.
