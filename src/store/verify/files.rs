@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::layers::CHUNK;
 use super::present::{Present, walk_digests, walk_fanned};
-use super::{Bench, Damage, Depth, Finding, Findings, Kind, Needed, Whose};
+use super::{Bench, Damage, Depth, Finding, Findings, Kind, Need, Needed, Whose};
 use crate::digest::{ContentHasher, ContentId, InodeId};
 use crate::error::{Cause, Result};
 use crate::meta::Xattrs;
@@ -26,7 +26,8 @@ pub(super) fn bytes_to_hash(store: &Store, needed: &Needed) -> Result<u64> {
         Ok(sum(&files))
     })?;
     let blobs = walk_digests(&root.join("blobs"))?;
-    let fanned = needed.values().sum::<u64>() + inodes.folders.iter().sum::<u64>();
+    let fanned =
+        needed.values().map(|need| need.size).sum::<u64>() + inodes.folders.iter().sum::<u64>();
     Ok(fanned + blobs.folders.iter().map(|files| sum(files)).sum::<u64>())
 }
 
@@ -44,7 +45,10 @@ pub(super) fn check_objects(
             let expected: Vec<Option<u64>> = {
                 let mut needed = needed.lock().unwrap_or_else(PoisonError::into_inner);
                 // What is left in the end is missing.
-                files.iter().map(|file| needed.remove(&file.id)).collect()
+                files
+                    .iter()
+                    .map(|file| needed.remove(&file.id).map(|need| need.size))
+                    .collect()
             };
             let (givens, mut damages) = givens_of(bench.store, &files)?;
             let all = files.par_iter().zip(expected).zip(givens);
@@ -68,7 +72,8 @@ pub(super) fn check_objects(
             result.checked.bytes += bytes;
         }
     }
-    for (id, size) in needed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+    let needed = needed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    for (id, Need { size, .. }) in needed.into_iter().filter(|(_, need)| need.is_promised) {
         // An import may have put it in place since its folder was read.
         if !bench.store.has_object(&id)? {
             let detail = format!("the store does not have it; expected {size} bytes");

@@ -167,7 +167,7 @@ impl Check<'_> {
             Item::Leaf(Leaf {
                 kind: FileKind::File(Content::Object { id, size }),
                 ..
-            }) if needed.get(id) != Some(size) => Some(format!(
+            }) if needed.get(id).map(|need| need.size) != Some(*size) => Some(format!(
                 "no layer carries the {size} bytes {id} of '{name}'"
             )),
             Item::Leaf(_) | Item::Dir(_) => None,

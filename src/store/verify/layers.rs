@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::names::Leads;
 use super::present::{Present, walk_digests};
-use super::{Bench, Damage, Finding, Findings, Kind, Needed};
+use super::{Bench, Damage, Finding, Findings, Kind, Need, Needed};
 use super::{Depth, quick};
 use crate::digest::{DiffId, Digest, DigestHasher};
 use crate::error::{Cause, Context, Result};
@@ -104,12 +104,16 @@ pub(super) fn check_recipes(
         bench.watch.check()?;
         let read: Vec<_> = some
             .par_iter()
-            .map(|layer| read_recipe(bench, leads, layer))
+            .map(|layer| (layer, read_recipe(bench, leads, layer)))
             .collect();
-        for outcome in read {
+        for (layer, outcome) in read {
             match outcome {
                 Ok(contents) => {
-                    needed.extend(contents.into_iter().flatten().map(|c| (c.id, c.size)));
+                    let is_promised = leads.is_unclear() || wanted.contains(layer);
+                    for ContentRef { id, size } in contents.unwrap_or_default() {
+                        let need = needed.entry(id).or_insert(Need { size, is_promised });
+                        need.is_promised |= is_promised;
+                    }
                 }
                 Err(damage) => damages.push(*damage),
             }

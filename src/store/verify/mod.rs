@@ -188,8 +188,17 @@ impl From<Finding> for Damage {
     }
 }
 
-/// The contents that recipes need, with their sizes.
-type Needed = HashMap<ContentId, u64>;
+/// The contents that recipes need.
+type Needed = HashMap<ContentId, Need>;
+
+/// How recipes need a content.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Need {
+    size: u64,
+    /// Whether a name leads to it. One that no name leads to may be on its way in or out, or stay behind where both a
+    /// `gc` and the import that it went beside were stopped: who imports the layer again looks for it.
+    is_promised: bool,
+}
 
 /// What every check needs.
 #[derive(Clone, Copy)]

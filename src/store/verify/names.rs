@@ -21,6 +21,7 @@ pub(super) struct Leads {
     pub(super) sizes: BTreeMap<Digest, u64>,
     needs: BTreeMap<Digest, BTreeSet<String>>,
     broken: Vec<Broken>,
+    are_unreadable: bool,
 }
 
 /// A name that cannot be followed.
@@ -44,7 +45,11 @@ pub(super) fn follow(store: &Store) -> Result<(Leads, Vec<Damage>)> {
     let names = match store.names() {
         Err(e) if matches!(e.cause(), Cause::Damaged(_)) => {
             let finding = Finding::new(Kind::NamesUnreadable, "index.json", e.to_string());
-            return Ok((Leads::default(), vec![finding.into()]));
+            let leads = Leads {
+                are_unreadable: true,
+                ..Leads::default()
+            };
+            return Ok((leads, vec![finding.into()]));
         }
         other => other?,
     };
@@ -97,6 +102,11 @@ fn label(entry: &Entry) -> String {
 }
 
 impl Leads {
+    /// Tells whether there may be more that names lead to than could be followed.
+    pub(super) fn is_unclear(&self) -> bool {
+        self.are_unreadable || !self.broken.is_empty()
+    }
+
     /// Notes what one name needs; returns, where it cannot be followed, what of it is missing.
     fn follow_one(&mut self, store: &Store, entry: &Entry) -> Result<Option<Vec<Digest>>> {
         let needs = self.needs_of(store, &entry.descriptor);

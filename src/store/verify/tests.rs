@@ -118,6 +118,19 @@ fn a_missing_object_is_found() {
 }
 
 #[test]
+fn a_missing_object_that_no_name_leads_to_is_no_damage() {
+    let (sample, _, _) = two_images();
+    sample.untag("a:2");
+    durable::remove(&sample.object(b"library")).unwrap();
+    assert!(fsck(&sample).is_sound());
+    assert!(check(&sample, Depth::Quick).is_sound());
+    // As long as it is not known what names lead to, it may be needed.
+    durable::remove(&sample.store.root().join("index.json")).unwrap();
+    let kinds: Vec<Kind> = fsck(&sample).findings.iter().map(|f| f.kind).collect();
+    assert_eq!(kinds, [Kind::NamesUnreadable, Kind::Missing]);
+}
+
+#[test]
 fn a_mode_changed_through_a_link_is_found() {
     let (sample, _, _) = two_images();
     let link = sample.dir.path().join("link");
