@@ -184,7 +184,7 @@ impl Writer<'_> {
         let Some((path, file)) = self.fill_anew(&content, fill)? else {
             return Ok(false);
         };
-        durable::rename(&path, &self.staged_object(&content.id))?;
+        durable::rename_below(&path, &self.staged_object(&content.id))?;
         self.stage_object(&file, content.id, content.size, meta)?;
         Ok(true)
     }
@@ -201,7 +201,7 @@ impl Writer<'_> {
             return Ok(false);
         }
         let id = inodes::inode_id(&content.id, meta);
-        durable::rename(&path, &self.staged_inode(&id))?;
+        durable::rename_below(&path, &self.staged_inode(&id))?;
         self.staged().inodes.push(id);
         Ok(true)
     }

@@ -25,7 +25,7 @@ impl Writer<'_> {
             return Ok(id);
         }
         let path = self.staged_object(&id);
-        let mut file = durable::create_new(&path)?;
+        let mut file = durable::create_new_below(&path)?;
         file.write_all(data).context("write", quoted(&path))?;
         self.stage_object(&file, id, data.len() as u64, meta)?;
         Ok(id)
@@ -253,7 +253,7 @@ impl LargeObject<'_> {
                     durable::remove(&path)?;
                     return Ok(id);
                 }
-                durable::rename(&path, &writer.staged_object(&id))?;
+                durable::rename_below(&path, &writer.staged_object(&id))?;
                 writer.stage_object(&file, id, size, meta)?;
                 Ok(id)
             }

@@ -195,7 +195,7 @@ impl Writer<'_> {
         meta: &Meta,
         (sharing, watch): (&Sharing, &dyn Watch),
     ) -> Result<Restaged> {
-        let file = durable::create_new(path)?;
+        let file = durable::create_new_below(path)?;
         match self
             .store()
             .fill_from_object(source, &file, sharing, watch)?

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use rayon::prelude::*;
@@ -204,14 +204,15 @@ impl<'s> Writer<'s> {
             durable::sync_all(&self.folder)?;
         }
         // From the bottom up: whoever finds a recipe takes its contents as there, after a crash in between too.
-        let objects: HashMap<ContentId, Given> = objects
-            .into_par_iter()
-            .map(|(id, given)| Ok((id, self.place_object(&id, given, &suspects)?)))
-            .collect::<Result<_>>()?;
-        inodes.par_iter().try_for_each(|id| self.place_inode(id))?;
-        let object_places = objects.keys().map(paths::object);
-        self.store
-            .sync_folders(object_places.chain(inodes.iter().map(paths::inode)))?;
+        let objects = self.place_fans(
+            objects,
+            |(id, _)| paths::object(id),
+            |(id, given)| Ok((id, self.place_object(&id, given, &suspects)?)),
+        )?;
+        let objects: HashMap<ContentId, Given> = objects.into_iter().collect();
+        self.place_fans(inodes, paths::inode, |id| {
+            self.place_inode(&id).map(|()| id)
+        })?;
         for layer in &recipes {
             place(
                 &self.staged_recipe(layer),
@@ -231,6 +232,46 @@ impl<'s> Writer<'s> {
             blobs: blobs.len() as u64,
             recipes: recipes.len() as u64,
         })
+    }
+
+    /// Puts files in place that are fanned out: a whole folder at once where the store has none of its name, else one by
+    /// one; and makes that durable. Returns what `place` made of each, and as they are those that went with their folder.
+    fn place_fans<T: Send>(
+        &self,
+        files: impl IntoIterator<Item = T>,
+        below: impl Fn(&T) -> PathBuf,
+        place: impl Fn(T) -> Result<T> + Sync + Send,
+    ) -> Result<Vec<T>> {
+        let mut fans: HashMap<PathBuf, Vec<T>> = HashMap::new();
+        for file in files {
+            let mut fan = below(&file);
+            fan.pop();
+            fans.entry(fan).or_default().push(file);
+        }
+        let (mut placed, mut left, mut changed) = (Vec::new(), Vec::new(), HashSet::new());
+        for (fan, files) in fans {
+            match self.place_folder(&fan, files.len())? {
+                true => placed.extend(files),
+                false => {
+                    left.extend(files);
+                    changed.insert(fan.join("any"));
+                }
+            }
+            changed.insert(fan);
+        }
+        let left: Vec<T> = left.into_par_iter().map(place).collect::<Result<_>>()?;
+        placed.extend(left);
+        self.store.sync_folders(changed.into_iter())?;
+        Ok(placed)
+    }
+
+    /// Puts a folder in place with all that is staged in it, where the store has none of its name or an empty one; its
+    /// names are durable already. Returns whether it did.
+    fn place_folder(&self, fan: &Path, expected: usize) -> Result<bool> {
+        let from = self.folder.join(fan);
+        let staged = fs::read_dir(&from).context("read the folder", quoted(&from))?;
+        // What failed half-way would come along.
+        Ok(staged.count() == expected && durable::rename_folder(&from, &self.store.path(fan)))
     }
 
     /// Tells whether a collector moved anything away since this session began.
@@ -294,11 +335,11 @@ impl<'s> Writer<'s> {
     }
 
     pub(super) fn staged_object(&self, id: &ContentId) -> PathBuf {
-        self.folder.join(id.hex())
+        self.folder.join(paths::object(id))
     }
 
     pub(super) fn staged_inode(&self, id: &InodeId) -> PathBuf {
-        self.folder.join(format!("inode-{}", id.hex()))
+        self.folder.join(paths::inode(id))
     }
 
     fn staged_blob(&self, digest: &Digest) -> PathBuf {
@@ -319,7 +360,7 @@ impl<'s> Writer<'s> {
 }
 
 /// Puts a staged file in place; what is there already was found wanting or is the same, and is replaced whole.
-fn place(from: &std::path::Path, to: &std::path::Path) -> Result<()> {
+fn place(from: &Path, to: &Path) -> Result<()> {
     if !durable::rename_new(from, to)? {
         durable::rename(from, to)?;
     }

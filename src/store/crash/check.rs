@@ -121,6 +121,7 @@ impl Case<'_> {
             return self.go_on();
         }
         check_sound(&store, None)?;
+        check_recipes(&store)?;
         self.check_images(&store, &names)?;
         let names = self.repeat(&store, names)?;
         self.check_collection(&store, &names)
@@ -252,6 +253,19 @@ impl Case<'_> {
         check_sound(store, None)?;
         self.check_images(store, names)
     }
+}
+
+/// No recipe is without its contents, one that nothing names neither.
+fn check_recipes(store: &Store) -> Checked<()> {
+    for layer in store.recipes().during("listing recipes")? {
+        let recipe = store.recipe(&layer).during("opening a recipe")?;
+        for content in recipe.contents().during("reading a recipe")? {
+            if !store.has_object(&content.id).during("looking")? {
+                return Err(format!("recipe {layer} is without content {}", content.id));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Does what `fsck` does; only `damaged` may be wrong.

@@ -22,6 +22,8 @@ pub(crate) enum Op {
     MakeFolder(PathBuf),
     /// A file moved from one name to another.
     Rename(FileId, PathBuf, PathBuf),
+    /// A folder moved from one name to another, with the files in it.
+    RenameFolder(PathBuf, PathBuf, Vec<(FileId, PathBuf)>),
     /// A file's name went.
     Remove(PathBuf),
     /// A folder went.
@@ -244,6 +246,38 @@ impl Log {
         };
         self.now.insert(to.clone(), moved);
         self.ops.push(Op::Rename(file, from, to));
+    }
+
+    /// Keeps what the files in a folder hold before something is done with it.
+    pub(crate) fn look_below(&mut self, folder: &Path) {
+        self.files_in(&self.below(folder))
+            .into_iter()
+            .for_each(|(file, name)| self.look(file, &self.below(&folder.join(name))));
+    }
+
+    /// Returns the files in a folder that has no folders in it, by their names there.
+    fn files_in(&self, below: &Path) -> Vec<(FileId, PathBuf)> {
+        let inside = |(path, (node, _)): (&PathBuf, &(Node, u64))| {
+            let name = path.strip_prefix(below).ok()?;
+            match node {
+                _ if name.as_os_str().is_empty() => None,
+                Node::File(file) => Some((*file, name.to_owned())),
+                Node::Folder => panic!("a folder of folders was renamed, which no store does"),
+            }
+        };
+        self.now.iter().filter_map(inside).collect()
+    }
+
+    pub(crate) fn rename_folder(&mut self, from: &Path, to: &Path) {
+        let (from, to) = (self.below(from), self.below(to));
+        let files = self.files_in(&from);
+        for (_, name) in &files {
+            let moved = self.now.remove(&from.join(name)).unwrap();
+            self.now.insert(to.join(name), moved);
+        }
+        let moved = self.now.remove(&from).unwrap();
+        self.now.insert(to.clone(), moved);
+        self.ops.push(Op::RenameFolder(from, to, files));
     }
 
     pub(crate) fn remove(&mut self, path: &Path) {

@@ -271,11 +271,14 @@ fn finds(what: &str, before: &[Step], steps: &[Step], omit: Omit) -> String {
 #[test]
 fn an_import_that_does_not_sync_before_it_renames_is_found() {
     finds("no syncfs", &[FIRST], &[SECOND], Omit::SyncAll);
+    finds("no first syncfs", &[], &[FIRST], Omit::SyncAll);
 }
 
 #[test]
 fn an_import_that_does_not_sync_folders_is_found() {
     finds("no folder syncs", &[FIRST], &[SECOND], Omit::SyncFolder);
+    let whole = Omit::SyncFolderBelow("objects");
+    finds("no syncs of whole folders", &[], &[FIRST], whole);
 }
 
 #[test]
@@ -294,7 +297,7 @@ fn an_import_that_syncs_objects_after_recipes_is_found_before_it_has_ended() {
         Omit::LateSyncBelow("objects"),
     );
     assert!(
-        found.contains("Missing") && found.contains("0 steps"),
+        found.contains("without content") && found.contains("0 steps"),
         "{found}"
     );
 }

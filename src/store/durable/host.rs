@@ -52,6 +52,10 @@ impl Disk for Host {
         )?)
     }
 
+    fn rename_folder(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
     }

@@ -26,6 +26,8 @@ trait Disk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Renames a file unless something is there.
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Renames a folder; only an empty one is replaced.
+    fn rename_folder(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Removes a folder and all that is in it.
@@ -63,6 +65,12 @@ pub(crate) fn create_new(path: &Path) -> Result<File> {
     disk(path)
         .create(path, Access::Owner)
         .context("create", quoted(path))
+}
+
+/// Creates a file as [`create_new`] does, and the folder it is in where that is missing.
+pub(crate) fn create_new_below(path: &Path) -> Result<File> {
+    let create = || disk(path).create(path, Access::Owner);
+    with_folder_of(path, create)?.context("create", quoted(path))
 }
 
 /// Opens a file to read, whatever it turns out to be, without ever waiting for a fifo's writer.
@@ -138,21 +146,35 @@ pub(crate) fn rename(from: &Path, to: &Path) -> Result<()> {
         .context("rename a file to", quoted(to))
 }
 
+/// Renames, replacing what is there; makes the folder where it is missing.
+pub(crate) fn rename_below(from: &Path, to: &Path) -> Result<()> {
+    let rename = || disk(from).rename(from, to);
+    with_folder_of(to, rename)?.context("rename a file to", quoted(to))
+}
+
+/// Renames a folder with all that is in it, where there is none of that name, or an empty one.
+///
+/// Returns whether it was renamed. Where it was not, its files have to be moved one by one, and then say why.
+pub(crate) fn rename_folder(from: &Path, to: &Path) -> bool {
+    disk(from).rename_folder(from, to).is_ok()
+}
+
+/// Does `act`, a second time where the folder of `path` was missing and had to be made.
+fn with_folder_of<T>(path: &Path, act: impl Fn() -> io::Result<T>) -> Result<io::Result<T>> {
+    match (act(), path.parent()) {
+        (Err(e), Some(folder)) if e.kind() == io::ErrorKind::NotFound => {
+            create_folder(folder)?;
+            Ok(act())
+        }
+        (other, _) => Ok(other),
+    }
+}
+
 /// Renames into place unless something is there already; makes the folder where it is missing.
 ///
 /// Returns whether it was renamed.
 pub(crate) fn rename_new(from: &Path, to: &Path) -> Result<bool> {
-    let attempt = || disk(from).rename_new(from, to);
-    let mut outcome = attempt();
-    if outcome
-        .as_ref()
-        .is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
-        && let Some(folder) = to.parent()
-    {
-        create_folder(folder)?;
-        outcome = attempt();
-    }
-    match outcome {
+    match with_folder_of(to, || disk(from).rename_new(from, to))? {
         Ok(()) => Ok(true),
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
         Err(e) => Err(e).context("rename a file to", quoted(to)),
@@ -231,6 +253,20 @@ mod tests {
         assert!(rename_new(&a, &to).unwrap());
         assert!(!rename_new(&b, &to).unwrap());
         assert_eq!(fs::read(&to).unwrap(), b"first");
+    }
+
+    #[test]
+    fn a_folder_is_renamed_where_none_or_an_empty_one_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for (from, file) in [("a", "a/1"), ("b", "b/1"), ("c", "c/1")] {
+            create_new_below(&at(file)).unwrap();
+            create_folder(&at("there")).unwrap();
+            let to = if from == "a" { "new" } else { "there" };
+            assert_eq!(rename_folder(&at(from), &at(to)), from != "c");
+        }
+        let names = |folder: &str| fs::read_dir(at(folder)).unwrap().count();
+        assert_eq!((names("new"), names("there"), names("c")), (1, 1, 1));
     }
 
     #[test]

@@ -192,6 +192,12 @@ impl Disk for Watched {
         self.record(|log| log.look_at(from), act, |log, ()| log.rename(from, to))
     }
 
+    fn rename_folder(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let act = || Host.rename_folder(from, to);
+        let note = |log: &mut Log, (): &()| log.rename_folder(from, to);
+        self.record(|log| log.look_below(from), act, note)
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         let act = || Host.remove(path);
         self.record(|log| log.look_at(path), act, |log, ()| log.remove(path))

@@ -1,7 +1,8 @@
 //! Owns the model of a disk: the states that a power cut may leave, from the log of what was done.
 //!
 //! Names that no later sync covers may be there or not, each by itself; a rename is two of them, the new name and the
-//! loss of the old one, and never the second without the first. Bytes that no sync covers may be there, lost, half
+//! loss of the old one, and never the second without the first. A renamed folder has those names that were durable in it,
+//! and each other or not. Bytes that no sync covers may be there, lost, half
 //! there, or zeros. Of the catalog's writes since its last sync any may be there, a last one in part.
 
 mod bytes;
@@ -158,30 +159,65 @@ impl Disk {
     }
 
     fn take_op(&mut self, known: &mut HashMap<PathBuf, usize>, op: usize) {
-        let mut change = |disk: &mut Self, path: &Path, node, after| {
-            let path = disk.path(known, path);
-            disk.changes.push(Change {
-                op,
-                path,
-                node,
-                after,
-                durable: usize::MAX,
-            });
-        };
         match self.log.ops[op].clone() {
-            Op::Create(file, at) => change(self, &at, Some(Node::File(file)), None),
-            Op::MakeFolder(at) => change(self, &at, Some(Node::Folder), None),
+            Op::Create(file, at) => self.change(known, op, &at, Some(Node::File(file))),
+            Op::MakeFolder(at) => self.change(known, op, &at, Some(Node::Folder)),
             Op::Rename(file, from, to) => {
-                change(self, &to, Some(Node::File(file)), None);
+                self.change(known, op, &to, Some(Node::File(file)));
                 let new_name = self.changes.len() - 1;
-                change(self, &from, None, Some(new_name));
+                self.change(known, op, &from, None);
+                self.changes[new_name + 1].after = Some(new_name);
             }
-            Op::Remove(at) | Op::RemoveFolder(at) => change(self, &at, None, None),
+            Op::RenameFolder(from, to, files) => {
+                self.change(known, op, &to, Some(Node::Folder));
+                let new_name = self.changes.len() - 1;
+                for (file, name) in files {
+                    let durable = match self.was_durable(known, op, &from.join(&name)) {
+                        true => op + 1,
+                        false => usize::MAX,
+                    };
+                    self.change(known, op, &to.join(&name), Some(Node::File(file)));
+                    self.changes.last_mut().unwrap().durable = durable;
+                }
+                self.change(known, op, &from, None);
+                self.changes.last_mut().unwrap().after = Some(new_name);
+            }
+            Op::Remove(at) | Op::RemoveFolder(at) => self.change(known, op, &at, None),
             Op::SyncFile(file) => self.syncs[file].push(op + 1),
             Op::SyncAll => self.syncs.iter_mut().for_each(|syncs| syncs.push(op + 1)),
             Op::Write(file, ..) | Op::SetLen(file, _) => self.writes[file].push(op),
             Op::SyncFolder(_) | Op::Finished => {}
         }
+    }
+
+    fn change(
+        &mut self,
+        known: &mut HashMap<PathBuf, usize>,
+        op: usize,
+        path: &Path,
+        node: Option<Node>,
+    ) {
+        let path = self.path(known, path);
+        self.changes.push(Change {
+            op,
+            path,
+            node,
+            after: None,
+            durable: usize::MAX,
+        });
+    }
+
+    /// Tells whether the last change of the name `path` was durable before `op`.
+    fn was_durable(&self, known: &HashMap<PathBuf, usize>, op: usize, path: &Path) -> bool {
+        let folder = path.parent();
+        let path = known[path];
+        let covers = |later: &Op| match later {
+            Op::SyncAll => true,
+            Op::SyncFolder(synced) => Some(synced.as_path()) == folder,
+            _ => false,
+        };
+        let last = self.changes.iter().rfind(|change| change.path == path);
+        last.is_none_or(|change| self.log.ops[change.op..op].iter().any(covers))
     }
 
     /// Finds for each change the sync that makes it durable.
