@@ -163,11 +163,6 @@ impl Writer<'_> {
         self.store.catalog.replace(&staged, clear, fill)
     }
 
-    /// Makes all that is staged durable, so that putting it in place afterwards takes but a moment.
-    pub(crate) fn sync_staged(&self) -> Result<()> {
-        durable::sync_all(&self.folder)
-    }
-
     /// Returns the contents that wait to be put in place, in order.
     pub(crate) fn staged_contents(&self) -> Vec<ContentId> {
         let mut ids: Vec<ContentId> = self.staged().objects.keys().copied().collect();

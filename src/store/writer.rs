@@ -28,6 +28,8 @@ pub struct Writer<'s> {
     /// Held as long as the session lives, so that others can tell it from one that died.
     _session: Option<Lock>,
     pub(super) folder: PathBuf,
+    /// The folder, open since before anything was staged in it; `None` where nothing can be.
+    disk: Option<File>,
     pub(super) owners: Owners,
     /// After a writer died, what it left in place is not trusted by its size alone.
     pub(super) distrust: bool,
@@ -113,6 +115,10 @@ impl<'s> Writer<'s> {
                 (folder, Some(lock))
             }
         };
+        let disk = match session {
+            Some(_) => Some(File::open(&folder).context("open the folder", quoted(&folder))?),
+            None => None,
+        };
         let distrust = match session {
             Some(_) => sweep_dead_sessions(store)?,
             None => false,
@@ -126,6 +132,7 @@ impl<'s> Writer<'s> {
             epoch,
             _session: session,
             folder,
+            disk,
             owners,
             distrust,
             staged,
@@ -188,6 +195,14 @@ impl<'s> Writer<'s> {
             .join(format!("{stem}.{}", NEXT.fetch_add(1, Ordering::Relaxed)))
     }
 
+    /// Makes all that is staged durable, so that putting it in place afterwards takes but a moment.
+    pub(crate) fn sync_staged(&self) -> Result<()> {
+        match &self.disk {
+            Some(disk) => durable::sync_all(disk, &self.folder),
+            None => Ok(()),
+        }
+    }
+
     /// Makes everything staged durable, then puts it in place; after that it only needs a name.
     pub fn publish(&self) -> Result<Published> {
         let staged = std::mem::take(&mut *self.staged());
@@ -201,7 +216,7 @@ impl<'s> Writer<'s> {
             recipes,
         } = staged;
         if objects.len() + inodes.len() + blobs.len() + recipes.len() > 0 {
-            durable::sync_all(&self.folder)?;
+            self.sync_staged()?;
         }
         // From the bottom up: whoever finds a recipe takes its contents as there, after a crash in between too.
         let objects = self.place_fans(

@@ -28,7 +28,7 @@ pub(super) fn export(job: &Job<'_>, folder: &Path) -> Result<ExportReport> {
         .collect::<Result<_>>()?;
     job.watch.check()?;
     // Blobs that were there already too: who wrote them may not have waited for the disk.
-    durable::sync_all(stage.path())?;
+    stage.sync()?;
     place(folder, &plan.items, &staged)?;
     mark(folder, &stage)?;
     index::merge(folder, &stage, &plan.roots)?;

@@ -19,7 +19,7 @@ pub(super) const PREFIX: &str = ".ocistore-";
 pub(super) struct Stage {
     folder: TempDir,
     /// Held as long as the export lives, so that others can tell it from one that died.
-    _lock: File,
+    lock: File,
     next: AtomicU64,
 }
 
@@ -34,7 +34,7 @@ impl Stage {
         let lock = lock(folder.path())?;
         Ok(Self {
             folder,
-            _lock: lock,
+            lock,
             next: AtomicU64::new(0),
         })
     }
@@ -45,6 +45,11 @@ impl Stage {
         let path = self.folder.path().join(name);
         let file = durable::create_shared(&path)?;
         Ok((path, file))
+    }
+
+    /// Makes everything durable that was put into it, and what else the file system has to write.
+    pub(super) fn sync(&self) -> Result<()> {
+        durable::sync_all(&self.lock, self.path())
     }
 
     /// Returns the folder.

@@ -72,7 +72,7 @@ impl Disk for Host {
         File::open(path)?.sync_all()
     }
 
-    fn sync_all(&self, path: &Path) -> io::Result<()> {
-        Ok(rustix::fs::syncfs(File::open(path)?)?)
+    fn sync_all(&self, folder: &File, _path: &Path) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(folder)?)
     }
 }

@@ -36,8 +36,8 @@ trait Disk {
     fn sync_file(&self, file: &File, path: &Path) -> io::Result<()>;
     /// Makes a folder's names durable.
     fn sync_folder(&self, path: &Path) -> io::Result<()>;
-    /// Makes everything on a file system durable.
-    fn sync_all(&self, path: &Path) -> io::Result<()>;
+    /// Makes everything on a file system durable; `folder` is open at `path`.
+    fn sync_all(&self, folder: &File, path: &Path) -> io::Result<()>;
 }
 
 /// Who may read a new file.
@@ -221,9 +221,12 @@ pub(crate) fn sync_parent(path: &Path) -> Result<()> {
 }
 
 /// Makes everything on the file system of `path` durable: one call for a whole batch.
-pub(crate) fn sync_all(path: &Path) -> Result<()> {
+///
+/// `folder` is what is open there, since before the batch began: a write that failed meanwhile, where the system wrote
+/// on its own, is told to who had the file system open then. Who opens it later may not be told.
+pub(crate) fn sync_all(folder: &File, path: &Path) -> Result<()> {
     disk(path)
-        .sync_all(path)
+        .sync_all(folder, path)
         .context("sync the file system of", quoted(path))
 }
 

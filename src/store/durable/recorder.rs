@@ -249,8 +249,8 @@ impl Disk for Watched {
         self.record(|_| {}, act, note)
     }
 
-    fn sync_all(&self, path: &Path) -> io::Result<()> {
-        let act = || Host.sync_all(path);
+    fn sync_all(&self, folder: &File, path: &Path) -> io::Result<()> {
+        let act = || Host.sync_all(folder, path);
         let omit = self.omit() == Omit::SyncAll;
         self.record(Log::look_at_all, act, |log, ()| {
             if !omit {
