@@ -46,6 +46,10 @@ pub use writer::{BlobStage, Published, Writer};
 /// The `format` file: one line of version, one of each kind of feature flag. See `docs/format.md`, "Versions".
 const FORMAT: &str = "ocistore 1\ncompatible:\nread-only-compatible:\nincompatible:\n";
 
+/// Beyond so many folders one sync of the file system is cheaper than a sync of each. So few in the crate's own tests
+/// that they go both ways.
+const MANY_FOLDERS: usize = if cfg!(test) { 8 } else { 64 };
+
 /// A store, open.
 #[derive(Debug)]
 pub struct Store {
@@ -379,6 +383,9 @@ impl Store {
         let mut folders: std::collections::HashSet<PathBuf> = std::collections::HashSet::new();
         for place in places {
             folders.extend(place.ancestors().skip(1).map(|folder| self.path(folder)));
+        }
+        if folders.len() > MANY_FOLDERS {
+            return durable::sync_all(&self.folder, &self.root);
         }
         folders
             .par_iter()

@@ -95,6 +95,19 @@ pub fn import(
     options: &Options,
     watch: &dyn Watch,
 ) -> Result<Report> {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(options.jobs.max(1))
+        .build()
+        .map_err(|e| Error::failed("start", "threads", e.to_string()))?;
+    pool.install(|| import_all(writer, source, options, watch))
+}
+
+fn import_all(
+    writer: &Writer<'_>,
+    source: &Source,
+    options: &Options,
+    watch: &dyn Watch,
+) -> Result<Report> {
     let store = writer.store();
     let mut report = Report::default();
     report.images = naming::name_roots(source, options, &mut report.warnings)?;

@@ -4,6 +4,8 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use rayon::prelude::*;
+
 use super::{Blobs, Options, Report};
 use crate::compress::Compression;
 use crate::convert::assemble::assemble;
@@ -15,6 +17,7 @@ use crate::convert::workers::Workers;
 use crate::digest::{DiffId, DigestHasher};
 use crate::error::{Error, Result};
 use crate::store::Writer;
+use crate::store::inodes::Given;
 use crate::warning::Warnings;
 use crate::watch::Watch;
 use crate::wire::Descriptor;
@@ -40,7 +43,7 @@ enum Task<'a> {
 }
 
 /// Whether any content of a layer is not as it should be.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Suspects {
     None,
     Some,
@@ -110,21 +113,23 @@ impl<'a> Work<'a> {
     fn suspect_contents(&self, layer: &DiffId) -> Result<Suspects> {
         let store = self.writer.store();
         let contents = store.recipe(layer)?.contents()?;
-        store.view(|view| {
-            let mut found = Suspects::None;
-            for content in contents {
-                match view.given(&content.id)? {
-                    // Another import may be about to record it: it is read again, not replaced.
-                    None => found = Suspects::Some,
-                    Some(given) if store.object_changes(&content.id, &given)?.is_empty() => {}
-                    Some(_) => {
-                        self.writer.suspect(content.id);
-                        found = Suspects::Some;
-                    }
-                }
+        let givens: Vec<Option<Given>> = store.view(|view| {
+            let each = contents.iter().map(|content| view.given(&content.id));
+            each.collect()
+        })?;
+        let looked = contents.par_iter().zip(givens);
+        let looked = looked.map(|(content, given)| match given {
+            // Another import may be about to record it: it is read again, not replaced.
+            None => Ok(Suspects::Some),
+            Some(given) if store.object_changes(&content.id, &given)?.is_empty() => {
+                Ok(Suspects::None)
             }
-            Ok(found)
-        })
+            Some(_) => {
+                self.writer.suspect(content.id);
+                Ok(Suspects::Some)
+            }
+        });
+        looked.try_reduce(|| Suspects::None, |one, other| Ok(one.max(other)))
     }
 
     fn run(&self, tasks: &[Task<'a>]) -> Result<(Vec<Layer>, Warnings)> {

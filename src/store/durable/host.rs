@@ -2,6 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -72,7 +73,7 @@ impl Disk for Host {
         File::open(path)?.sync_all()
     }
 
-    fn sync_all(&self, folder: &File, _path: &Path) -> io::Result<()> {
+    fn sync_all(&self, folder: BorrowedFd<'_>, _path: &Path) -> io::Result<()> {
         Ok(rustix::fs::syncfs(folder)?)
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod recorder;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -37,7 +38,7 @@ trait Disk {
     /// Makes a folder's names durable.
     fn sync_folder(&self, path: &Path) -> io::Result<()>;
     /// Makes everything on a file system durable; `folder` is open at `path`.
-    fn sync_all(&self, folder: &File, path: &Path) -> io::Result<()>;
+    fn sync_all(&self, folder: BorrowedFd<'_>, path: &Path) -> io::Result<()>;
 }
 
 /// Who may read a new file.
@@ -224,9 +225,9 @@ pub(crate) fn sync_parent(path: &Path) -> Result<()> {
 ///
 /// `folder` is what is open there, since before the batch began: a write that failed meanwhile, where the system wrote
 /// on its own, is told to who had the file system open then. Who opens it later may not be told.
-pub(crate) fn sync_all(folder: &File, path: &Path) -> Result<()> {
+pub(crate) fn sync_all(folder: &impl AsFd, path: &Path) -> Result<()> {
     disk(path)
-        .sync_all(folder, path)
+        .sync_all(folder.as_fd(), path)
         .context("sync the file system of", quoted(path))
 }
 

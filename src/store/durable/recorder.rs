@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -249,7 +250,7 @@ impl Disk for Watched {
         self.record(|_| {}, act, note)
     }
 
-    fn sync_all(&self, folder: &File, path: &Path) -> io::Result<()> {
+    fn sync_all(&self, folder: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
         let act = || Host.sync_all(folder, path);
         let omit = self.omit() == Omit::SyncAll;
         self.record(Log::look_at_all, act, |log, ()| {
