@@ -145,9 +145,13 @@ fn import_all(
         .iter()
         .map(|r| r.descriptor.clone())
         .collect();
-    let claimed = writer.claim(&roots, &published.objects)?;
-    let mut givens: BTreeMap<ContentId, Given> = adopted;
-    givens.extend(published.objects);
+    let mut givens: HashMap<ContentId, Given> = published.objects;
+    for (id, given) in adopted {
+        givens.entry(id).or_insert(given);
+    }
+    // What was looked at before the claim may have gone since, and others put in its place.
+    let claimed = writer.claim(&roots, &givens)?;
+    let mut givens: BTreeMap<ContentId, Given> = givens.into_iter().collect();
     givens.extend(claimed.givens.iter().map(|(id, given)| (*id, *given)));
     work.record(&gathered, merged, &givens)?;
     naming::name(store, &report.images, source)?;
@@ -357,3 +361,6 @@ fn check_strict(source: &Source, options: &Options, warnings: &Warnings) -> Resu
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,129 @@
+//! What an import does beside others, one sentence a test.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::*;
+use crate::gc;
+use crate::meta::Meta;
+use crate::reference::{Pick, Place};
+use crate::store::Store;
+use crate::store::locks::Wait;
+use crate::store::verify::{Depth, verify};
+use crate::watch::Unwatched;
+
+struct Fixture {
+    _dir: tempfile::TempDir,
+    store: Store,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(&dir.path().join("store"), Wait::Never).unwrap();
+        crate::convert::rebuild::rebuild_if_lost(&store, &Unwatched).unwrap();
+        Self { _dir: dir, store }
+    }
+
+    fn import(&self, watch: &dyn Watch) {
+        let writer = self.store.write().unwrap();
+        let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/sample");
+        let place = Place::Layout(sample, Pick::All);
+        let source = Source::open(&place, &Limits::default(), &|| writer.scratch()).unwrap();
+        let options = Options {
+            jobs: 1,
+            ..Options::default()
+        };
+        import(&writer, &source, &options, watch).unwrap();
+    }
+}
+
+/// Puts a content in place with a mode of its own; returns what its file was given.
+fn put(store: &Store, bytes: &[u8], mode: u16) -> HashMap<ContentId, Given> {
+    let writer = store.write().unwrap();
+    let meta = Meta {
+        mode,
+        ..Meta::default()
+    };
+    writer
+        .add_object(bytes, &writer.owners().apply(&meta))
+        .unwrap();
+    writer.publish().unwrap().objects
+}
+
+/// Counts how often it is asked whether to stop, and does something the last time.
+struct AtLast<'t> {
+    asked: AtomicU64,
+    last: u64,
+    act: &'t (dyn Fn() + Sync),
+}
+
+impl<'t> AtLast<'t> {
+    fn of(last: u64, act: &'t (dyn Fn() + Sync)) -> Self {
+        let asked = AtomicU64::new(0);
+        Self { asked, last, act }
+    }
+}
+
+impl Watch for AtLast<'_> {
+    fn begin(&self, _what: &str, _total: Option<u64>) {}
+    fn advance(&self, _bytes: u64) {}
+    fn end(&self) {}
+    fn stop(&self) -> bool {
+        if self.asked.fetch_add(1, Ordering::SeqCst) + 1 == self.last {
+            (self.act)();
+        }
+        false
+    }
+}
+
+/// Returns some content of the sample.
+fn a_content() -> Vec<u8> {
+    let fixture = Fixture::new();
+    fixture.import(&Unwatched);
+    let mut found = None;
+    let each = |id, given: Given| {
+        found.get_or_insert((id, given));
+        Ok(())
+    };
+    fixture
+        .store
+        .view(|view| view.for_each_given(each))
+        .unwrap();
+    let place = fixture.store.object_path(&found.unwrap().0);
+    std::fs::read(fixture.store.root().join::<PathBuf>(place)).unwrap()
+}
+
+#[test]
+fn what_was_in_place_without_a_record_is_recorded_as_it_is_in_the_end() {
+    let content = a_content();
+    let count = |act: &(dyn Fn() + Sync), last| {
+        let fixture = Fixture::new();
+        put(&fixture.store, &content, 0o601);
+        let watch = AtLast::of(last, act);
+        fixture.import(&watch);
+        watch.asked.into_inner()
+    };
+    let last = count(&|| {}, u64::MAX);
+    let fixture = Fixture::new();
+    put(&fixture.store, &content, 0o601);
+    // When all is staged, the file that was found goes to the trash, and another comes with other metadata.
+    let swap = || {
+        let store = Store::open(fixture.store.root(), Wait::Never).unwrap();
+        let collector = store.collect(&Unwatched).unwrap();
+        let plan = gc::plan(collector, &Unwatched).unwrap();
+        let report = plan.sweep(Duration::ZERO, &Unwatched).unwrap();
+        assert_eq!(report.objects.deleted, 1);
+        let given = put(&store, &content, 0o602);
+        assert_eq!(given.len(), 1);
+        store
+            .change_catalog(|change| change.put_givens(given.iter()))
+            .unwrap();
+    };
+    fixture.import(&AtLast::of(last, &swap));
+    let reader = fixture.store.read().unwrap();
+    let found = verify(&reader, Depth::Full, &Unwatched, NonZeroUsize::MIN).unwrap();
+    assert!(found.is_sound(), "{:#?}", found.findings);
+}
