@@ -6,6 +6,7 @@ pub mod codec;
 pub mod compress;
 pub mod convert;
 pub mod df;
+pub mod diff;
 pub mod digest;
 pub mod entry;
 pub mod error;

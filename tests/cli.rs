@@ -437,6 +437,219 @@ fn inspect_prints_stored_bytes_and_documents() {
     assert_eq!(config["rootfs"]["type"], "layers");
 }
 
+/// What differs between the sample's first two images, and in what.
+const SAMPLE_1_TO_2: &str = "\
+C /bin/welcome\tcontent,links
+D /etc/motd
+C /etc/os-release\tcontent
+D /opt
+D /opt/ancient
+D /opt/precise
+D /opt/precise-too
+D /opt/remarks
+D /srv
+D /srv/deep
+D /srv/deep/down
+C /usr\tmtime
+C /usr/share\tmtime
+D /usr/share/doc/old
+D /usr/share/doc/old/changes
+D /usr/share/doc/old/news
+C /usr/share/games\ttype
+D /usr/share/games/chess
+C /usr/share/plugins\txattrs
+D /usr/share/plugins/first
+D /usr/share/plugins/second
+A /usr/share/plugins/third
+C /usr/share/terms\tmtime
+D /usr/share/terms/five
+C /usr/share/terms/four\tmode
+";
+
+#[test]
+fn diff_prints_a_letter_and_a_path_a_line() {
+    let place = Place::with_sample();
+    let lines: Vec<&str> = SAMPLE_1_TO_2
+        .lines()
+        .map(|line| line.split('\t').next().unwrap())
+        .collect();
+    let printed = place.ok(&["diff", "sample:1", "sample:2"]);
+    assert_eq!(printed.lines().collect::<Vec<_>>(), lines);
+    let paths: Vec<&str> = lines.iter().map(|line| &line[2..]).collect();
+    let quiet = place.ok(&["diff", "-q", "sample:1", "sample:2"]);
+    assert_eq!(quiet.lines().collect::<Vec<_>>(), paths);
+    let metadata = place.ok(&["diff", "--metadata", "sample:1", "sample:2"]);
+    assert_eq!(metadata, SAMPLE_1_TO_2);
+    let content = place.ok(&["diff", "--metadata", "--content", "sample:1", "sample:2"]);
+    let of_content = |line: &str| -> Option<String> {
+        let Some((path, aspects)) = line.split_once('\t') else {
+            return Some(line.to_owned());
+        };
+        let kept: Vec<&str> = aspects
+            .split(',')
+            .filter(|aspect| ["type", "content", "links"].contains(aspect))
+            .collect();
+        (!kept.is_empty()).then(|| format!("{path}\t{}", kept.join(",")))
+    };
+    let wanted: Vec<String> = SAMPLE_1_TO_2.lines().filter_map(of_content).collect();
+    assert_eq!(content.lines().collect::<Vec<_>>(), wanted);
+}
+
+#[test]
+fn diff_the_other_way_round_swaps_what_came_and_what_went() {
+    let place = Place::with_sample();
+    let back = place.ok(&["diff", "sample:2", "sample:1"]);
+    let swapped: String = back
+        .lines()
+        .map(|line| match line.split_at(1) {
+            ("A", path) => format!("D{path}\n"),
+            ("D", path) => format!("A{path}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    assert_eq!(swapped, place.ok(&["diff", "sample:1", "sample:2"]));
+}
+
+#[test]
+fn diff_tells_by_its_exit_code_only_where_that_is_asked_for() {
+    let place = Place::with_sample();
+    let code = |args: &[&str]| place.run(args).status.code();
+    assert_eq!(code(&["diff", "sample:1", "sample:2"]), Some(0));
+    let (one, two) = ("sample:1", "sample:2");
+    assert_eq!(code(&["diff", "--exit-code", one, two]), Some(1));
+    assert_eq!(code(&["diff", "--exit-code", "--stat", one, two]), Some(1));
+    // The same layers in other blobs are the same files.
+    assert_eq!(place.ok(&["diff", "--exit-code", two, "sample:zstd"]), "");
+    assert_eq!(place.ok(&["diff", "--exit-code", one, "sample:plain"]), "");
+    let (code, line) = place.fails(&["diff", "--exit-code", one, "nobody"]);
+    assert_eq!(code, 2, "{line}");
+    assert_eq!(place.fails(&["diff", one]).0, 64);
+}
+
+#[test]
+fn diff_takes_the_image_of_a_platform_on_both_sides() {
+    let place = Place::with_sample();
+    let amd64 = ["diff", "--platform", "linux/amd64"];
+    let arm64 = ["diff", "--platform", "linux/arm64"];
+    let same = [&amd64[..], &["--exit-code", "sample:multi", "sample:1"]].concat();
+    assert_eq!(place.ok(&same), "");
+    let other = [&arm64[..], &["sample:multi", "sample:multi"]].concat();
+    assert_eq!(place.ok(&other), "");
+    let (code, line) = place.fails(&[&arm64[..], &["sample:multi", "sample:1"]].concat());
+    assert_eq!(code, 2, "{line}");
+    assert!(line.contains("linux/amd64"), "{line}");
+}
+
+#[test]
+fn diff_counts_the_same_whether_it_lists_or_not() {
+    let place = Place::with_sample();
+    let listed = place.json(&["diff", "sample:1", "sample:2"]);
+    let counted = place.json(&["diff", "--stat", "sample:1", "sample:2"]);
+    let changes = listed["changes"].as_array().unwrap();
+    let lines: Vec<String> = changes
+        .iter()
+        .map(|change| {
+            let text = |field: &str| change[field].as_str().unwrap();
+            let aspects = change["differs_in"].as_array().map(|aspects| {
+                let names: Vec<_> = aspects.iter().map(|name| name.as_str().unwrap()).collect();
+                format!("\t{}", names.join(","))
+            });
+            let aspects = aspects.unwrap_or_default();
+            format!("{} {}{aspects}\n", text("change"), text("path"))
+        })
+        .collect();
+    assert_eq!(lines.concat(), SAMPLE_1_TO_2);
+    assert_eq!(listed["stat"], counted["stat"]);
+    assert!(counted.get("changes").is_none());
+    let images = place.json(&["images"]);
+    for (field, name) in [("a", "sample:1"), ("b", "sample:2")] {
+        let mut of = images["images"].as_array().unwrap().iter();
+        let image = of.find(|image| image["name"] == name).unwrap();
+        assert_eq!(listed[field], image["digest"]);
+    }
+    for (letter, sum) in [("A", "added"), ("D", "deleted"), ("C", "changed")] {
+        let of = changes.iter().filter(|change| change["change"] == letter);
+        assert_eq!(listed["stat"][sum]["paths"], of.count(), "{sum}");
+    }
+    assert_eq!(listed["differs"], true);
+    assert!(counted["nodes_read"].as_u64() <= listed["nodes_read"].as_u64());
+    let same = place.json(&["diff", "sample:1", "sample:plain"]);
+    assert_eq!(same["differs"], false);
+    assert_eq!(same["changes"], Value::Array(Vec::new()));
+    assert_eq!(same["nodes_read"], 0);
+    let table = place.ok(&["diff", "--stat", "sample:1", "sample:2"]);
+    assert_eq!(
+        table,
+        [
+            "         PATHS  FILES  BYTES\n",
+            "added        1      1    2 B\n",
+            "deleted     16     12  207 B\n",
+            "changed      8      3   72 B\n",
+        ]
+        .concat()
+    );
+    let all: u64 = place
+        .ok(&["diff", "--stat", "-q", "sample:1", "sample:2"])
+        .trim()
+        .parse()
+        .unwrap();
+    assert_eq!(all, changes.len() as u64);
+}
+
+/// Makes a docker archive of one image, whose only layer has these empty files.
+fn archive_of(files: &[&[u8]], name: &str, to: &Path) {
+    let mut layer = tar::Builder::new(Vec::new());
+    for file in files {
+        append(&mut layer, file, b"");
+    }
+    let layer = layer.into_inner().unwrap();
+    let diff_id = ocistore::digest::Digest::sha256(&layer).to_string();
+    let config = serde_json::json!({
+        "architecture": "amd64", "os": "linux",
+        "rootfs": {"type": "layers", "diff_ids": [diff_id]},
+    });
+    let manifest = serde_json::json!([
+        {"Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"]}
+    ]);
+    let mut archive = tar::Builder::new(fs::File::create(to).unwrap());
+    append(&mut archive, b"config.json", config.to_string().as_bytes());
+    append(&mut archive, b"layer.tar", &layer);
+    append(
+        &mut archive,
+        b"manifest.json",
+        manifest.to_string().as_bytes(),
+    );
+    archive.finish().unwrap();
+}
+
+fn append<W: std::io::Write>(to: &mut tar::Builder<W>, name: &[u8], bytes: &[u8]) {
+    let mut header = tar::Header::new_gnu();
+    header.as_old_mut().name[..name.len()].copy_from_slice(name);
+    header.set_size(bytes.len() as u64);
+    header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header.set_cksum();
+    to.append(&header, bytes).unwrap();
+}
+
+#[test]
+fn diff_prints_no_name_that_a_terminal_would_obey() {
+    let place = Place::new();
+    let odd: [&[u8]; 3] = [b"same", b"new\x1b[2J\nA line", b"not \xff text"];
+    archive_of(&odd[..1], "plain:1", &place.path("plain.tar"));
+    archive_of(&odd, "odd:1", &place.path("odd.tar"));
+    place.ok(&["import", &place.text("plain.tar"), &place.text("odd.tar")]);
+    let printed = place.ok(&["diff", "plain:1", "odd:1"]);
+    assert_eq!(printed, "A /new\\x1b[2J\\x0aA line\nA /not \\xff text\n");
+    let json = place.json(&["diff", "odd:1", "plain:1"]);
+    let gone = serde_json::json!({
+        "change": "D", "path": "/not \\xff text", "type": "file", "size": 0
+    });
+    assert_eq!(json["changes"][1], gone);
+}
+
 #[test]
 fn what_is_not_there_is_exit_2_and_a_wrong_call_64() {
     let place = Place::with_sample();

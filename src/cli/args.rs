@@ -96,6 +96,8 @@ pub(super) enum Command {
     Inspect(Inspect),
     /// Lay out an image's root filesystem, its files hard links into the store: for reading and deploying
     Checkout(Checkout),
+    /// Show what differs between the root filesystems of two images: a letter (A, C or D) and a path a line
+    Diff(Diff),
     /// Write images to an OCI layout or archive, byte for byte as they came
     #[command(visible_alias = "save")]
     Export(Export),
@@ -270,6 +272,32 @@ pub(super) enum Link {
     Reflink,
     /// Copies
     Copy,
+}
+
+#[derive(Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "a field is a flag")]
+pub(super) struct Diff {
+    /// An image
+    #[arg(value_name = "A")]
+    pub(super) before: String,
+    /// Another: what it has more is added, what it lacks deleted
+    #[arg(value_name = "B")]
+    pub(super) after: String,
+    /// Which image of an index, on both sides: OS/ARCH[/VARIANT] [default: this machine's]
+    #[arg(long, value_name = "PLATFORM")]
+    pub(super) platform: Option<String>,
+    /// Only names, types, contents and hard links count: not mode, owner, time and attributes
+    #[arg(long)]
+    pub(super) content: bool,
+    /// Say of each changed path in what it differs, after a tab
+    #[arg(long, conflicts_with = "stat")]
+    pub(super) metadata: bool,
+    /// Only count
+    #[arg(long)]
+    pub(super) stat: bool,
+    /// Exit with 1 if anything differs
+    #[arg(long)]
+    pub(super) exit_code: bool,
 }
 
 #[derive(Args, Debug)]

@@ -4,6 +4,7 @@ mod args;
 mod checkout;
 mod completion;
 mod df;
+mod diff;
 mod exists;
 mod export;
 mod fsck;
@@ -80,6 +81,7 @@ fn run(session: &Session, command: Command) -> Result<ExitCode> {
         Command::Exists(args) => return exists::run(session, &args),
         Command::Inspect(args) => inspect::run(session, &args),
         Command::Checkout(args) => checkout::run(session, &args),
+        Command::Diff(args) => return diff::run(session, &args),
         Command::Export(args) => export::run(session, &args),
         Command::Gc(args) => gc::run(session, &args),
         Command::Fsck(args) => return fsck::run(session, &args),
