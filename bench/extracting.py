@@ -75,6 +75,7 @@ class Memory(ImageTrial):
     """How much memory an import at two jobs needs."""
 
     name = "memory"
+    most_rounds = 2
 
     def turns(self):
         return [Turn(self.ours, ("import -j 2",))]

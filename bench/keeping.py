@@ -105,7 +105,7 @@ class AfterGc(Gc):
     """The import of an image right after a gc took it, against the same where nothing was ever deleted.
 
     In both stores the images are there that the gc left. On ext4 the kernel avoids inodes that were freed
-    a short while ago, and looks for others one by one.
+    a short while ago, and looks for others one by one. That takes minutes to end, and so does each round.
     """
 
     name = "after-gc"

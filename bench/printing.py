@@ -5,6 +5,8 @@ import statistics
 from results import ENOUGH, MIB
 
 SMALL = 0.1
+TIMES = ["ours, s", "theirs, s", "ratio", "from–to", "cpu"]
+COMPARISON = ["work", "against", *TIMES, "at most", "reached"]
 
 
 def seconds(value):
@@ -13,23 +15,21 @@ def seconds(value):
 
 def comparison(found):
     """Returns the cells of one comparison."""
-    verdict = {None: "", True: "yes", False: "**no**"}
-    cells = [found["work"], found["against"]]
+    reached = {None: "", True: "yes", False: "**no**"}
+    cells = dict.fromkeys(COMPARISON, "")
+    cells |= {"work": found["work"], "against": found["against"], "at most": bound(found)}
     if "absent" in found:
-        return [*cells, "", "", found["absent"].partition(":")[0], "", bound(found), ""]
-    ended = [bound(found), verdict[found["reached"]]]
+        return list((cells | {"ratio": found["absent"].partition(":")[0]}).values())
+    cells["reached"] = reached[found["reached"]]
     if found["unit"] != "s":
-        return [
-            *cells,
-            f"{found['ours']:.0f} {found['unit']}",
-            "",
-            "",
-            spread(found, "{:.0f}"),
-            *ended,
-        ]
+        cells["ours, s"] = f"{found['ours']:.0f} {found['unit']}"
+        cells["from–to"] = spread(found, "{:.0f}")
+        return list(cells.values())
     digits = "{:.3f}" if found["ratio"] < SMALL else "{:.2f}"
-    ours, theirs = seconds(found["ours"]), seconds(found["theirs"])
-    return [*cells, ours, theirs, digits.format(found["ratio"]), spread(found, digits), *ended]
+    cells |= {"ours, s": seconds(found["ours"]), "theirs, s": seconds(found["theirs"])}
+    cells |= {"ratio": digits.format(found["ratio"]), "from–to": spread(found, digits)}
+    cells["cpu"] = digits.format(found["processor_ratio"])
+    return list(cells.values())
 
 
 def bound(found):
@@ -46,7 +46,6 @@ def spread(found, digits):
     return f"{digits.format(found['least'])}–{digits.format(found['most'])}"
 
 
-COMPARISON = ["work", "against", "ours, s", "theirs, s", "ratio", "from–to", "at most", "reached"]
 FIGURES = ["trial", "command", "wall, s", "user, s", "system, s", "peak, MiB"]
 
 

@@ -26,6 +26,8 @@ class Trial:
     name = ""
     # Whether it makes so many files that it has to wait until those freed before are forgotten.
     makes_files = True
+    # More rounds than that would tell nothing more.
+    most_rounds = None
 
     def __init__(self, scene):
         self.scene, self.measures, self.number = scene, Measures(), 0
@@ -64,6 +66,7 @@ class Trial:
         if not turns:
             return
         with self.place():
+            rounds = min(rounds, self.most_rounds or rounds)
             for self.number in range(rounds):
                 self.scene.make_room()
                 if self.makes_files:

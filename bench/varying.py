@@ -7,8 +7,8 @@ from images import copy_layout, layout  # puts the corpus's modules on the path
 from making import add_file, layer, make_image
 
 A_FOLDER = 1000
-# The base where no image is given: about as many files as a small distribution has, and of such sizes.
-FILES, SIZES = 5000, (200, 500, 1000, 2000, 3000, 5000, 8000, 20000)
+# The sizes of a base's files where no image is given: about those that a small distribution has.
+SIZES = (200, 500, 1000, 2000, 3000, 5000, 8000, 20000)
 
 
 def content(seed, size):
@@ -20,8 +20,9 @@ def content(seed, size):
 class Varied:
     """A layout with a base image, over which layers are put that change a share of its files."""
 
-    def __init__(self, folder, image=None):
-        self.folder = folder
+    def __init__(self, folder, image, files):
+        """Takes an image as the base, or else makes one of that many files."""
+        self.folder, self.over = folder, None
         if image:
             copy_layout([image], folder)
             config = layout.read_json(layout.blob_path(folder, image.document["config"]["digest"]))
@@ -30,7 +31,7 @@ class Varied:
             )
             self.files = files_of(image)
         else:
-            self.files = [(f"d{n // 50}/f{n}", SIZES[n % len(SIZES)]) for n in range(FILES)]
+            self.files = [(f"d{n // 50}/f{n}", SIZES[n % len(SIZES)]) for n in range(files)]
             self.layers = self.layer((name, content(name, size)) for name, size in self.files)
 
     def layer(self, files):
@@ -39,19 +40,26 @@ class Varied:
                 add_file(tar, name, data)
         return done
 
+    def put_over(self, files):
+        """Makes an image called 1 of the base and one more layer, whose predecessor goes."""
+        if self.over:
+            os.unlink(layout.blob_path(self.folder, self.over))
+        added = self.layer(files)
+        self.over = added[0][0]["digest"]
+        make_image(self.folder, self.layers + added)
+
     def make_base(self):
         make_image(self.folder, self.layers)
 
     def make_variation(self, number, share):
         """Makes an image called 1 of the base with a share of its files changed, others each time."""
         changed = random.Random(number).sample(self.files, max(1, round(len(self.files) * share)))
-        added = self.layer((name, content(f"{number} {name}", size)) for name, size in changed)
-        make_image(self.folder, self.layers + added)
+        self.put_over((name, content(f"{number} {name}", size)) for name, size in changed)
 
     def make_addition(self, seed, count):
         """Makes an image called 1 of the base with many small files more."""
         files = ((f"more/d{n // A_FOLDER}/f{n}", f"{seed} {n}\n".encode()) for n in range(count))
-        make_image(self.folder, self.layers + self.layer(files))
+        self.put_over(files)
 
 
 def files_of(image):
