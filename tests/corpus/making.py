@@ -77,6 +77,15 @@ def layer(layout, compress):
     done.append((blob.descriptor(layer_type(compress)), f"sha256:{blob.diff_id.hexdigest()}"))
 
 
+def add_file(tar, name, data):
+    """Adds a file to a tar that is being written."""
+    member = tarfile.TarInfo(name)
+    member.size = len(data)
+    tar.addfile(member, io.BytesIO(data))
+    # It would remember all of them.
+    tar.members.clear()
+
+
 def layer_type(compress):
     return "application/vnd.oci.image.layer.v1.tar" + ("+gzip" if compress else "")
 
