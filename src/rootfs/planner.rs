@@ -3,8 +3,8 @@
 //! All that depends on order is decided here, in tree order (level by level, then by name), so that two checkouts
 //! of a tree are the same whatever the threads do.
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
 
 use rayon::prelude::*;
 use rustix::fs::FileType;
@@ -210,7 +210,8 @@ struct Layout<'a> {
     plan: Plan,
     gate: Gate<'a>,
     objects: HashMap<ContentId, u32>,
-    used: HashSet<InodeId>,
+    /// How often each inode was wanted so far.
+    used: HashMap<InodeId, u32>,
     groups: HashMap<LinkGroup, Group>,
 }
 
@@ -225,7 +226,7 @@ impl<'a> Layout<'a> {
             plan,
             gate,
             objects: HashMap::new(),
-            used: HashSet::new(),
+            used: HashMap::new(),
             groups: HashMap::new(),
         }
     }
@@ -336,7 +337,8 @@ impl<'a> Layout<'a> {
         Ok(meta)
     }
 
-    /// Chooses what a file is made from; the first in tree order to want an inode gets the link.
+    /// Chooses what a file is made from; the first in tree order to want an inode gets it, others further ones of its
+    /// kind, so that the image's links stay its only ones.
     fn choose(
         &mut self,
         (id, size): (ContentId, u64),
@@ -349,16 +351,16 @@ impl<'a> Layout<'a> {
             Wanted::Link(wanted) => wanted,
             Wanted::Private(why) => return Ok(Make::Private(object, why)),
         };
-        if !self.used.insert(wanted) {
-            return Ok(Make::Private(object, Some(Reason::InodeUsed)));
-        }
-        if given.is_some_and(|given| given.inode == wanted) {
+        let used = self.used.entry(wanted).or_default();
+        let nth = *used;
+        *used += 1;
+        if nth == 0 && given.is_some_and(|given| given.inode == wanted) {
             return Ok(Make::Object(object));
         }
         let variant = index(self.plan.variants.len())?;
         let leaf = index(self.plan.leaves.len())?;
         self.plan.variants.push(Variant {
-            id: wanted,
+            id: wanted.nth(nth),
             object,
             leaf,
         });

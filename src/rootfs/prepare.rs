@@ -93,7 +93,8 @@ fn stage_variant(
         id: &object.id,
         stat: &stat,
     };
-    let staged = writer.stage_inode(source, &plan.leaf(variant.leaf).meta, sharing, watch);
+    let meta = &plan.leaf(variant.leaf).meta;
+    let staged = writer.stage_inode((&variant.id, source), meta, sharing, watch);
     staged.map_err(|e| {
         let leaf = plan.show_leaf(variant.leaf);
         e.part_of("make an inode in the store for", leaf)

@@ -54,9 +54,6 @@ impl Count {
 /// Why a file was copied where another way was asked for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
 pub enum Reason {
-    /// Another file of the checkout is this inode already, and the image does not link the two.
-    #[serde(rename = "same inode already used in this checkout")]
-    InodeUsed,
     /// The store is on another file system than the checkout.
     #[serde(rename = "other filesystem")]
     OtherFilesystem,
@@ -85,7 +82,6 @@ impl Reason {
     /// Returns it in words.
     pub fn text(self) -> &'static str {
         match self {
-            Self::InodeUsed => "same inode already used in this checkout",
             Self::OtherFilesystem => "other filesystem",
             Self::LinkRefused => "hard links not permitted",
             Self::LinkLimit => "link limit",
@@ -168,7 +164,7 @@ mod tests {
     #[test]
     fn the_words_of_a_reason_are_the_same_in_json() {
         for reason in [
-            Reason::InodeUsed,
+            Reason::Replaced,
             Reason::OtherFilesystem,
             Reason::LinkRefused,
             Reason::LinkLimit,

@@ -102,7 +102,7 @@ fn the_report_counts_links_copies_and_reasons() {
     let root = fixture.put(&rich());
     let report = fixture.out(&root, "out", &by(LinkMode::Hardlink)).unwrap();
     let private = report.reflinked.files + report.copied.files;
-    assert_eq!((report.linked.files, private, report.empty), (7, 1, 2));
+    assert_eq!((report.linked.files, private, report.empty), (8, 0, 2));
     assert_eq!(
         (
             report.names,
@@ -112,7 +112,7 @@ fn the_report_counts_links_copies_and_reasons() {
         ),
         (3, 1, 1, 3)
     );
-    assert_eq!(report.reasons, BTreeMap::from([(Reason::InodeUsed, 1)]));
+    assert!(report.reasons.is_empty());
     let report = fixture.out(&root, "copy", &by(LinkMode::Copy)).unwrap();
     assert_eq!((report.linked.files, report.copied.files), (0, 8));
     assert_eq!(report.copied.bytes, 6 + 3 + 9 + 9 + 7 + 6 + 6 + 2);
@@ -169,20 +169,68 @@ fn files_that_merely_look_alike_are_different_inodes() {
             "c",
             Thing::Folder(Folder::new(meta(0o755, 1)).with("d", file(meta(0o644, 2), "same"))),
         );
-    let report = fixture.proves(&tree, "out", &by(LinkMode::Hardlink));
-    assert_eq!(report.linked.files, 1);
-    assert_eq!(report.reasons[&Reason::InodeUsed], 2);
-    // The first in tree order has the link, every time.
-    for name in ["again", "once-more"] {
-        fixture
-            .out(&fixture.put(&tree), name, &by(LinkMode::Hardlink))
-            .unwrap();
-        let ino = |path: &Path| fs::metadata(path).unwrap().ino();
-        assert_eq!(
-            ino(&fixture.path(name).join("a")),
-            ino(&fixture.object(b"same"))
-        );
+    let ino = |path: &Path| fs::metadata(path).unwrap().ino();
+    let mut first: Option<[u64; 3]> = None;
+    for name in ["out", "again", "once-more"] {
+        let report = fixture.proves(&tree, name, &by(LinkMode::Hardlink));
+        assert_eq!((report.linked.files, report.copied.files), (3, 0));
+        assert!(report.reasons.is_empty());
+        // All are the store's, each the same one every time, and the first in tree order is the object's own.
+        let here = ["a", "b", "c/d"].map(|path| ino(&fixture.path(name).join(path)));
+        assert_eq!(here[0], ino(&fixture.object(b"same")));
+        assert_eq!(*first.get_or_insert(here), here);
     }
+    // Another image that has it twice shares them, too.
+    let twice = Folder::new(meta(0o755, 1))
+        .with("x", file(meta(0o644, 2), "same"))
+        .with("y", file(meta(0o644, 2), "same"));
+    fixture.proves(&twice, "twice", &by(LinkMode::Hardlink));
+    let shared = ["twice/x", "twice/y"].map(|path| ino(&fixture.path(path)));
+    assert_eq!(Some(shared.as_slice()), first.as_ref().map(|all| &all[..2]));
+}
+
+#[test]
+fn files_that_look_alike_with_other_metadata_than_their_object_are_different_inodes_too() {
+    let fixture = Fixture::new();
+    fixture.put(&Folder::new(meta(0o755, 1)).with("f", file(meta(0o600, 9), "same")));
+    let tree = Folder::new(meta(0o755, 1))
+        .with("a", file(meta(0o644, 2), "same"))
+        .with("b", file(meta(0o644, 2), "same"))
+        .with("f", file(meta(0o600, 9), "same"))
+        .with("g", file(meta(0o600, 9), "same"));
+    for name in ["one", "two"] {
+        let report = fixture.proves(&tree, name, &by(LinkMode::Hardlink));
+        assert_eq!((report.linked.files, report.copied.files), (4, 0));
+    }
+    for path in ["a", "b", "f", "g"] {
+        let ino = |of: &str| fs::metadata(fixture.path(of).join(path)).unwrap().ino();
+        assert_eq!(ino("one"), ino("two"), "{path}");
+    }
+}
+
+#[test]
+fn a_change_through_one_of_files_that_look_alike_is_found_and_not_handed_out() {
+    let fixture = Fixture::new();
+    let tree = Folder::new(meta(0o755, 1))
+        .with("a", file(meta(0o644, 2), "same"))
+        .with("b", file(meta(0o644, 2), "same"));
+    let root = fixture.put(&tree);
+    fixture
+        .out(&root, "first", &by(LinkMode::Hardlink))
+        .unwrap();
+    let written = fs::OpenOptions::new()
+        .write(true)
+        .open(fixture.path("first/b"))
+        .unwrap();
+    written.write_all_at(b"S", 0).unwrap();
+    assert_eq!(fs::read(fixture.path("first/a")).unwrap(), b"same");
+    let error = fixture
+        .out(&root, "second", &by(LinkMode::Hardlink))
+        .unwrap_err();
+    assert_eq!(error.exit_code(), 3);
+    let text = error.to_string();
+    assert!(text.contains("'b'") && text.contains("inodes/"), "{text}");
+    assert_eq!(fixture.neighbours(), ["first"]);
 }
 
 #[test]

@@ -105,6 +105,35 @@ pub fn inode_id(content: &ContentId, meta: &Meta) -> InodeId {
     InodeId::of(&bytes)
 }
 
+/// What all inodes of one content with one metadata share of their names.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Kin([u8; Self::LEN]);
+
+impl Kin {
+    const LEN: usize = 28;
+}
+
+impl InodeId {
+    /// Returns the name of the `n`-th further inode of the same content and metadata; the 0th is this one.
+    ///
+    /// Files of an image that are equal without being links of each other are as many inodes in a checkout.
+    #[must_use]
+    pub fn nth(self, n: u32) -> Self {
+        let Self(mut name) = self;
+        for (byte, of_n) in name[Kin::LEN..].iter_mut().zip(n.to_be_bytes()) {
+            *byte ^= of_n;
+        }
+        Self(name)
+    }
+
+    /// Returns what it shares with all further inodes of its content and metadata.
+    pub(crate) fn kin(&self) -> Kin {
+        let mut kin = [0; Kin::LEN];
+        kin.copy_from_slice(&self.0[..Kin::LEN]);
+        Kin(kin)
+    }
+}
+
 /// What an object's own file was given when it was made: the first metadata its content arrived with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Given {
@@ -367,6 +396,18 @@ pub(crate) fn is_inode(
     stat: &Stat,
     xattrs: &Xattrs,
 ) -> bool {
+    names(content, stat, xattrs).contains(wanted)
+}
+
+/// Tells whether a content with this metadata is the inode or a further one of the same.
+pub(crate) fn is_kin(wanted: &InodeId, content: &ContentId, stat: &Stat, xattrs: &Xattrs) -> bool {
+    names(content, stat, xattrs)
+        .map(|id| id.kin())
+        .contains(&wanted.kin())
+}
+
+/// Returns the inode that a content with this metadata is: as it is, and without what the host may have added.
+fn names(content: &ContentId, stat: &Stat, xattrs: &Xattrs) -> [InodeId; 2] {
     let Stat {
         size: _,
         mode,
@@ -381,11 +422,13 @@ pub(crate) fn is_inode(
         mtime,
         xattrs: xattrs.clone(),
     };
-    if inode_id(content, &meta) == *wanted {
-        return true;
-    }
+    let as_it_is = inode_id(content, &meta);
+    let all = meta.xattrs.len();
     meta.xattrs.retain(|name, _| !is_of_the_host(name));
-    inode_id(content, &meta) == *wanted
+    match meta.xattrs.len() == all {
+        true => [as_it_is; 2],
+        false => [as_it_is, inode_id(content, &meta)],
+    }
 }
 
 /// Tells whether a host may put or change the attribute by itself.
@@ -441,6 +484,25 @@ mod tests {
         assert_eq!(at(1_700_000_000).differences(&at(5_000_000_000)), ["mtime"]);
         assert_eq!(at(5_000_000_001).differences(&at(5_000_000_000)), ["mtime"]);
         assert_eq!(at(1).differences(&at(-3_000_000_000)), ["mtime"]);
+    }
+
+    #[test]
+    fn further_inodes_have_names_of_their_own_that_tell_what_they_are_of() {
+        let (content, meta) = (ContentId::of(b"x"), Meta::default());
+        let (first, stat) = (inode_id(&content, &meta), Stat::wanted(1, &meta));
+        assert_eq!(first.nth(0), first);
+        let further = [1, 2, 255, 256, u32::MAX].map(|n| first.nth(n));
+        for (at, id) in further.iter().enumerate() {
+            assert_ne!(*id, first);
+            assert!(!further[..at].contains(id));
+            assert!(is_kin(id, &content, &stat, &Xattrs::new()));
+            assert!(!is_inode(id, &content, &stat, &Xattrs::new()));
+            assert!(!is_kin(id, &ContentId::of(b"y"), &stat, &Xattrs::new()));
+            let changed = Stat { mode: 1, ..stat };
+            assert!(!is_kin(id, &content, &changed, &Xattrs::new()));
+        }
+        let id = InodeId([0xff; 32]).nth(0x0102_0304);
+        assert_eq!(id.0[27..], [0xff, 0xfe, 0xfd, 0xfc, 0xfb]);
     }
 
     #[test]

@@ -184,8 +184,13 @@ impl Writer<'_> {
         Ok(true)
     }
 
-    /// Stages the inode of a content; `meta` is as the host is to have it. Returns whether it could be made.
-    pub(crate) fn mend_inode(&self, what: Mending<'_>, fill: &mut Fill<'_>) -> Result<bool> {
+    /// Stages the inode `id` of a content; the metadata is as the host is to have it. Returns whether it could be made.
+    pub(crate) fn mend_inode(
+        &self,
+        id: &InodeId,
+        what: Mending<'_>,
+        fill: &mut Fill<'_>,
+    ) -> Result<bool> {
         let Mending { content, meta } = what;
         let Some((path, file)) = self.fill_anew(&content, fill)? else {
             return Ok(false);
@@ -195,9 +200,8 @@ impl Writer<'_> {
             durable::remove(&path)?;
             return Ok(false);
         }
-        let id = inodes::inode_id(&content.id, meta);
-        durable::rename_below(&path, &self.staged_inode(&id))?;
-        self.staged().inodes.push(id);
+        durable::rename_below(&path, &self.staged_inode(id))?;
+        self.staged().inodes.push(*id);
         Ok(true)
     }
 

@@ -151,19 +151,18 @@ impl Store {
 }
 
 impl Writer<'_> {
-    /// Stages the inode of a stored content with `meta`, which is already as the host is to have it.
+    /// Stages the inode `id` of a stored content with `meta`, which is already as the host is to have it.
     pub(crate) fn stage_inode(
         &self,
-        source: Source<'_>,
+        (id, source): (&InodeId, Source<'_>),
         meta: &Meta,
         sharing: &Sharing,
         watch: &dyn Watch,
     ) -> Result<Restaged> {
-        let id: InodeId = inodes::inode_id(source.id, meta);
-        let path = self.staged_inode(&id);
+        let path = self.staged_inode(id);
         let outcome = self.stage_file(&path, source, meta, (sharing, watch))?;
         if outcome == Restaged::Staged {
-            self.staged().inodes.push(id);
+            self.staged().inodes.push(*id);
         }
         Ok(outcome)
     }

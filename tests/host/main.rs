@@ -8,6 +8,7 @@
     reason = "a test that cannot go on has failed, and what it removes is its own"
 )]
 
+mod alike;
 mod bench;
 mod hostile;
 mod image;

@@ -14,7 +14,7 @@ use crate::entry::Action;
 use crate::error::{Context, Result};
 use crate::meta::Meta;
 use crate::recipe::ContentRef;
-use crate::store::inodes::{Given, Owners, inode_id, is_settable};
+use crate::store::inodes::{Given, Kin, Owners, inode_id, is_settable};
 use crate::store::lost::{Mending, Stored, hash_of};
 use crate::store::verify::present::walk_fanned;
 use crate::store::verify::{Finding, Kind};
@@ -36,8 +36,10 @@ struct Case {
 #[derive(Default)]
 struct Inodes {
     wanted: HashSet<InodeId>,
+    kin: HashSet<Kin>,
     owners: BTreeSet<(u32, u32)>,
-    found: BTreeMap<InodeId, (ContentRef, Meta)>,
+    /// The same for all of one content and metadata.
+    found: HashMap<Kin, (ContentRef, Meta)>,
 }
 
 /// What is to be mended.
@@ -74,7 +76,10 @@ impl Mender<'_> {
         for what in open.keys() {
             match what {
                 Stored::Object(id) if !self.mended.contains(what) => drop(objects.insert(*id)),
-                Stored::Inode(id) => drop(wanted.inodes.wanted.insert(*id)),
+                Stored::Inode(id) => {
+                    wanted.inodes.wanted.insert(*id);
+                    wanted.inodes.kin.insert(id.kin());
+                }
                 Stored::Object(_) | Stored::Blob(_) | Stored::Recipe(_) | Stored::Catalog => {}
             }
         }
@@ -320,14 +325,14 @@ impl Mender<'_> {
         for id in wanted {
             self.watch.check()?;
             let mut from = "nothing: a checkout that wants it makes it again".to_owned();
-            if let Some((content, meta)) = inodes.found.get(id) {
+            if let Some((content, meta)) = inodes.found.get(&id.kin()) {
                 let object = Stored::Object(content.id).path();
                 let path = self.store.root().join(&object);
                 let what = Mending {
                     content: *content,
                     meta,
                 };
-                if writer.mend_inode(what, &mut |file| copy(&path, file))? {
+                if writer.mend_inode(id, what, &mut |file| copy(&path, file))? {
                     from = object.display().to_string();
                 }
             }
@@ -403,7 +408,7 @@ impl Wanted {
 impl Inodes {
     /// Notes whether a damaged inode may have been made for this use of a content.
     fn note(&mut self, content: &ContentRef, meta: &Meta) {
-        if self.found.len() == self.wanted.len() {
+        if self.found.len() == self.kin.len() {
             return;
         }
         let mut meta = meta.clone();
@@ -411,9 +416,9 @@ impl Inodes {
         let own = (meta.uid, meta.gid);
         for (uid, gid) in self.owners.iter().copied().chain([own]) {
             (meta.uid, meta.gid) = (uid, gid);
-            let id = inode_id(&content.id, &meta);
-            if self.wanted.contains(&id) {
-                self.found.insert(id, (*content, meta.clone()));
+            let kin = inode_id(&content.id, &meta).kin();
+            if self.kin.contains(&kin) {
+                self.found.insert(kin, (*content, meta.clone()));
             }
         }
     }

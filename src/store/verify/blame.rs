@@ -5,17 +5,17 @@ use std::collections::{BTreeSet, HashMap};
 use super::index::{join, note, walk};
 use super::names::Leads;
 use super::{Bench, Damage, Whose};
-use crate::digest::{ContentId, InodeId};
+use crate::digest::ContentId;
 use crate::error::Result;
 use crate::meta::Meta;
-use crate::store::inodes::{Owners, inode_id, is_settable};
+use crate::store::inodes::{Kin, Owners, inode_id, is_settable};
 use crate::tree::{Content, Item, Kind, Leaf, Node};
 
 /// Where the damages of contents and inodes are in the list.
 #[derive(Default)]
 struct Wanted {
     contents: HashMap<ContentId, usize>,
-    inodes: HashMap<InodeId, usize>,
+    inodes: HashMap<Kin, Vec<usize>>,
     /// Whose those inodes are: checkouts may give files to others than the image names.
     owners: BTreeSet<(u32, u32)>,
 }
@@ -33,7 +33,12 @@ impl Wanted {
         let mut found = Vec::new();
         for (uid, gid) in owners {
             (meta.uid, meta.gid) = (uid, gid);
-            found.extend(self.inodes.get(&inode_id(content, &meta)));
+            found.extend(
+                self.inodes
+                    .get(&inode_id(content, &meta).kin())
+                    .into_iter()
+                    .flatten(),
+            );
         }
         found
     }
@@ -47,7 +52,7 @@ pub(super) fn find_images(bench: Bench<'_>, leads: &Leads, damages: &mut [Damage
             Whose::Known => {}
             Whose::Content(id) => drop(wanted.contents.insert(id, at)),
             Whose::Inode(id, owner) => {
-                wanted.inodes.insert(id, at);
+                wanted.inodes.entry(id.kin()).or_default().push(at);
                 wanted.owners.insert(owner);
             }
         }

@@ -13,7 +13,7 @@ use super::{Bench, Damage, Depth, Finding, Findings, Kind, Need, Needed, Whose};
 use crate::digest::{ContentHasher, ContentId, InodeId};
 use crate::error::{Cause, Result};
 use crate::meta::Xattrs;
-use crate::store::inodes::{Given, Stat, is_inode, read_xattrs};
+use crate::store::inodes::{Given, Stat, is_inode, is_kin, read_xattrs};
 use crate::store::{Store, paths};
 
 /// Returns how many bytes a check reads, about: objects are those that recipes know of.
@@ -236,7 +236,7 @@ fn check_inode(bench: Bench<'_>, file: &Present<InodeId>) -> Result<Option<Damag
     match read(bench, &below, file.stat.size)? {
         Err(e) => found(Kind::Unreadable, e.to_string()),
         Ok((id, xattrs))
-            if is_inode(&file.id, &id, &file.stat, &xattrs) || is_clamped(&file.stat) =>
+            if is_kin(&file.id, &id, &file.stat, &xattrs) || is_clamped(&file.stat) =>
         {
             Ok(None)
         }

@@ -11,7 +11,7 @@ use crate::digest::{Digest, InodeId, TreeId};
 use crate::error::{Cause, Result};
 use crate::meta::Meta;
 use crate::store::catalog::View;
-use crate::store::inodes::{Owners, Stat, inode_id, is_settable};
+use crate::store::inodes::{Kin, Owners, Stat, inode_id, is_settable};
 use crate::store::paths;
 use crate::tree::{Content, Item, Kind as FileKind, Leaf, Node};
 
@@ -29,7 +29,7 @@ pub(super) fn check_blob(leads: &Leads, blob: &Present<Digest>) -> Option<Damage
 
 /// Inodes that are there and not explained yet.
 struct Unexplained {
-    files: HashMap<InodeId, Stat>,
+    files: HashMap<Kin, Vec<(InodeId, Stat)>>,
     owners: BTreeSet<(u32, u32)>,
 }
 
@@ -54,9 +54,13 @@ pub(super) fn check_inodes(
         owners.insert((uid, gid));
     }
     let mut unexplained = Unexplained {
-        files: files.iter().map(|file| (file.id, file.stat)).collect(),
+        files: HashMap::new(),
         owners,
     };
+    for file in &files {
+        let kin = unexplained.files.entry(file.id.kin()).or_default();
+        kin.push((file.id, file.stat));
+    }
     let mut damages = Vec::new();
     let looked = bench.store.view(|view| {
         for manifest in leads.reach.images.keys() {
@@ -122,9 +126,10 @@ impl Unexplained {
                     gid,
                     ..meta.clone()
                 };
-                let inode = inode_id(id, &wanted);
-                if let Some(stat) = self.files.remove(&inode) {
-                    damages.extend(compare(&inode, &stat, &Stat::wanted(*size, &wanted)));
+                let files = self.files.remove(&inode_id(id, &wanted).kin());
+                let wanted = Stat::wanted(*size, &wanted);
+                for (inode, stat) in files.into_iter().flatten() {
+                    damages.extend(compare(&inode, &stat, &wanted));
                 }
             }
         }
