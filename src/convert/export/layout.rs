@@ -15,6 +15,12 @@ use crate::error::{Context, Error, Result, quoted};
 use crate::store::{Store, durable};
 use crate::wire;
 
+/// From this size on a blob is copied by the system, and synced while it is checked.
+const LARGE: u64 = 1 << 20;
+
+/// How much the system copies at a time.
+const STRIDE: u64 = 16 << 20;
+
 /// Exports to the layout at `folder`.
 pub(super) fn export(job: &Job<'_>, folder: &Path) -> Result<ExportReport> {
     let _folder = prepare(folder, job.reader.store())?;
@@ -123,7 +129,7 @@ fn stage_item(job: &Job<'_>, folder: &Path, stage: &Stage, item: &Item) -> Resul
         return Ok(Some(path.clone()));
     }
     let (path, mut file) = stage.create("blob")?;
-    if !reflinked(job, item, &file, &path)? {
+    if !handed_over(job, item, &file, &path)? {
         plan::write_item(job, item, &mut file)?;
         file.flush().context("write", quoted(&path))?;
     }
@@ -153,25 +159,47 @@ fn is_present(job: &Job<'_>, folder: &Path, item: &Item) -> Result<bool> {
     Ok(digest == item.digest)
 }
 
-/// Shares a kept blob's bytes where the file system can; what is shared is checked like a copy.
-fn reflinked(job: &Job<'_>, item: &Item, file: &File, path: &Path) -> Result<bool> {
+/// Has the system share or copy a kept blob, where it can; what arrived is read back and checked.
+fn handed_over(job: &Job<'_>, item: &Item, file: &File, path: &Path) -> Result<bool> {
     if !matches!(item.origin, Origin::Kept) {
         return Ok(false);
     }
     let source = job.reader.store().open_blob(&item.digest)?;
-    if rustix::fs::ioctl_ficlone(file, &source).is_err() {
+    let check = || {
+        let there = File::open(path).context("open", quoted(path))?;
+        let to = &mut io::sink();
+        let digest = plan::copy(there, item, &mut Watched { to, job })?;
+        plan::check(item, &digest)
+    };
+    if rustix::fs::ioctl_ficlone(file, &source).is_ok() {
+        return check().map(|()| true);
+    }
+    if item.size < LARGE || !copied(job, &source, file, item.size)? {
         return Ok(false);
     }
-    let clone = File::open(path).context("open", quoted(path))?;
-    let digest = plan::copy(
-        clone,
-        item,
-        &mut Watched {
-            to: &mut io::sink(),
-            job,
-        },
-    )?;
-    plan::check(item, &digest)?;
+    // The disk takes it in while it is hashed.
+    let (synced, checked) = rayon::join(|| durable::sync_file(file, path), check);
+    checked.and(synced).map(|()| true)
+}
+
+/// Copies within the system, as far as it can; `to` is empty again where it cannot.
+///
+/// Whatever it refuses, reading and writing either does or names the reason for.
+fn copied(job: &Job<'_>, from: &File, to: &File, size: u64) -> Result<bool> {
+    let mut at = 0;
+    while at < size {
+        job.watch.check()?;
+        let (mut read_at, mut write_at) = (at, at);
+        let most = usize::try_from((size - at).min(STRIDE)).unwrap_or(usize::MAX);
+        let (from_at, to_at) = (Some(&mut read_at), Some(&mut write_at));
+        match rustix::fs::copy_file_range(from, from_at, to, to_at, most) {
+            Ok(0) | Err(_) => {
+                to.set_len(0).context("write", "a blob")?;
+                return Ok(false);
+            }
+            Ok(copied) => at += copied as u64,
+        }
+    }
     Ok(true)
 }
 
