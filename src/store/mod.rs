@@ -82,7 +82,8 @@ impl Store {
         };
         check_format(root, &format)?;
         make_missing_folders(root)?;
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        // Not by `O_PATH`: such a handle cannot sync the file system.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder =
             rustix::fs::open(root, flags, Mode::empty()).context("open the store", quoted(root))?;
         Ok(Self {
@@ -483,6 +484,20 @@ mod tests {
         }
         let store = Store::open(dir.path(), Wait::Never).unwrap();
         assert!(store.write().is_ok() && !store.has_catalog().unwrap());
+    }
+
+    #[test]
+    fn few_folders_are_synced_and_many() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(&dir.path().join("s"), Wait::Forever).unwrap();
+        for count in [1, MANY_FOLDERS - 2, MANY_FOLDERS - 1, 2 * MANY_FOLDERS] {
+            let fans = (0..count).map(|at| format!("objects/{at:02x}"));
+            let places: Vec<PathBuf> = fans.map(|fan| Path::new(&fan).join("any")).collect();
+            for place in &places {
+                fs::create_dir_all(store.path(place.parent().unwrap())).unwrap();
+            }
+            store.sync_folders(places.into_iter()).unwrap();
+        }
     }
 
     #[test]
