@@ -262,6 +262,9 @@ pub(super) struct Checkout {
     /// Treat warnings as errors
     #[arg(long)]
     pub(super) strict: bool,
+    /// Do not wait for the disk: after a power cut the folder may be anything
+    #[arg(long)]
+    pub(super) no_sync: bool,
 }
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]

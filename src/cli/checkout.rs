@@ -10,7 +10,7 @@ use super::session::Session;
 use crate::error::{Error, Result};
 use crate::idmap::IdMap;
 use crate::path::TreePath;
-use crate::rootfs::{LinkMode, Options, Ownership, Report, Strictness, checkout};
+use crate::rootfs::{Flush, LinkMode, Options, Ownership, Report, Strictness, checkout};
 
 pub(super) fn run(session: &Session, args: &Checkout) -> Result<()> {
     let options = options(session, args)?;
@@ -56,7 +56,10 @@ fn options(session: &Session, args: &Checkout) -> Result<Options> {
             true => Strictness::Refuse,
             false => Strictness::Report,
         },
-        ..Options::default()
+        flush: match args.no_sync {
+            true => Flush::Never,
+            false => Flush::Whole,
+        },
     })
 }
 

@@ -2,26 +2,23 @@
 
 use std::io::ErrorKind;
 use std::num::NonZeroUsize;
-use std::ops::Range;
 use std::os::fd::AsFd as _;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use rustix::io::Errno;
 
 use super::host;
-use super::link::{Maker, With as _};
+use super::link::Maker;
 use super::owners::Ownership;
 use super::plan::Plan;
 use super::planner::{Linking, Planner};
 use super::prepare;
 use super::probe::Probe;
-use super::recheck;
 use super::report::{Reason, Report};
 use super::sub;
 use super::tally::Tally;
 use super::target::Staging;
+use super::walk;
 use crate::digest::TreeId;
 use crate::error::{Cause, Context, Error, Result};
 use crate::path::TreePath;
@@ -91,9 +88,6 @@ impl Default for Options {
         }
     }
 }
-
-/// How many leaves of one directory a thread makes in one go.
-const BATCH: u32 = 512;
 
 /// Lays out the tree `root` as the directory `target`, which must be empty or not there yet.
 ///
@@ -177,6 +171,7 @@ impl Checkout<'_> {
         };
         let copied_because = (options.link == LinkMode::Reflink).then_some(Reason::NoReflink);
         let root = staging.root();
+        let born = host::born(root).context("look at what is made in", "the new directory")?;
         let maker = Maker {
             writer,
             plan: &plan,
@@ -185,10 +180,11 @@ impl Checkout<'_> {
             holds: &holds,
             sharing: &sharing,
             copied_because,
+            born,
             watch,
         };
         watch.begin("checking out", Some(plan.bytes));
-        let filled = fill(&maker, &mut tally);
+        let filled = walk::fill(&maker, &mut tally);
         watch.end();
         filled?;
         self.finish(&maker, tally)
@@ -258,111 +254,5 @@ impl Checkout<'_> {
         }
         self.watch.check()?;
         Ok(report)
-    }
-}
-
-/// Makes everything but the directories' metadata.
-fn fill(maker: &Maker<'_>, tally: &mut Tally) -> Result<()> {
-    let walk = Walk {
-        maker,
-        stop: AtomicBool::new(false),
-        state: Mutex::default(),
-    };
-    rayon::scope(|scope| walk.enter(scope, 0));
-    let State {
-        tally: made,
-        failure,
-    } = walk
-        .state
-        .into_inner()
-        .unwrap_or_else(PoisonError::into_inner);
-    if let Some(failure) = failure {
-        return Err(failure);
-    }
-    tally.merge(made);
-    tally.check_harm(maker.plan, maker.writer.store())?;
-    let full = std::mem::take(&mut tally.full);
-    prepare::replace_full(maker, full, tally)?;
-    tally.check_harm(maker.plan, maker.writer.store())?;
-    recheck::recheck(maker, tally)?;
-    tally.merge(prepare::gather(&maker.plan.groups, |group, tally| {
-        maker.join(group, tally)
-    })?);
-    tally.check_harm(maker.plan, maker.writer.store())
-}
-
-/// The way through the directories, side by side; each is opened by its path when its turn comes, so that no more
-/// handles are open than there are threads.
-struct Walk<'a> {
-    maker: &'a Maker<'a>,
-    stop: AtomicBool,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    tally: Tally,
-    failure: Option<Error>,
-}
-
-impl Walk<'_> {
-    fn enter<'s>(&'s self, scope: &rayon::Scope<'s>, dir: u32) {
-        self.guard(|| self.make_dir(scope, dir));
-    }
-
-    /// Runs one step unless another failed before.
-    fn guard(&self, step: impl FnOnce() -> Result<Tally>) {
-        if self.stop.load(Ordering::Relaxed) {
-            return;
-        }
-        let done = self.maker.watch.check().and_then(|()| step());
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        match done {
-            Ok(part) => state.tally.merge(part),
-            Err(failure) => {
-                self.stop.store(true, Ordering::Relaxed);
-                state.failure.get_or_insert(failure);
-            }
-        }
-    }
-
-    /// Makes what is in a directory, which is there; its subdirectories' own content is left to whoever is free.
-    fn make_dir<'s>(&'s self, scope: &rayon::Scope<'s>, dir: u32) -> Result<Tally> {
-        let here = &self.maker.plan.dirs[dir as usize];
-        let open = self.maker.open(dir)?;
-        for child in here.children.clone() {
-            let name = &self.maker.plan.dirs[child as usize].name;
-            host::make_dir(open.as_fd(), name)
-                .with(|| self.maker.plan.show_dir(child), "make the directory")?;
-            scope.spawn(move |scope| self.enter(scope, child));
-        }
-        let Range { start, end } = here.leaves;
-        let until = |begin: u32| end.min(begin.saturating_add(BATCH));
-        let mut begin = until(start);
-        while begin < end {
-            let batch = begin..until(begin);
-            begin = batch.end;
-            scope.spawn(move |_| {
-                self.guard(|| self.make_leaves(self.maker.open(dir)?.as_fd(), batch));
-            });
-        }
-        self.make_leaves(open.as_fd(), start..until(start))
-    }
-
-    fn make_leaves(&self, at: std::os::fd::BorrowedFd<'_>, leaves: Range<u32>) -> Result<Tally> {
-        let mut tally = Tally::default();
-        for leaf in leaves {
-            self.maker.make_leaf(at, leaf, &mut tally)?;
-        }
-        let Report {
-            linked,
-            reflinked,
-            copied,
-            ..
-        } = &tally.report;
-        self.maker
-            .watch
-            .advance(linked.bytes + reflinked.bytes + copied.bytes);
-        Ok(tally)
     }
 }

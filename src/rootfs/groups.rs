@@ -26,7 +26,10 @@ impl Maker<'_> {
             let to = self.open(*dir)?;
             let to = (to.as_fd(), name.as_bytes());
             match host::link((from.as_fd(), first.name.as_bytes()), to) {
-                Ok(()) => made += 1,
+                Ok(()) => {
+                    made += 1;
+                    tally.touched.push(*dir);
+                }
                 Err(Errno::MLINK) => return self.regroup(group, tally),
                 // It was counted when it was skipped: it is one device, whatever names it has.
                 Err(Errno::NOENT) if self.may_be_skipped(group) => {}
@@ -61,6 +64,7 @@ impl Maker<'_> {
         for (dir, name) in &names {
             host::unlink(self.open(*dir)?.as_fd(), name.as_bytes())
                 .with(|| self.plan.show_leaf(leaf), "remove")?;
+            tally.touched.push(*dir);
         }
         let mut fresh = Tally::default();
         let mut around: Option<(OwnedFd, &[u8])> = None;

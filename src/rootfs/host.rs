@@ -14,7 +14,7 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Statx, Stat
 use rustix::io::{Errno, Result};
 
 use crate::meta::Meta;
-use crate::store::inodes::{self, RefusedXattr};
+use crate::store::inodes::{self, Has, RefusedXattr, Stat};
 use crate::tree::Device;
 
 /// The longest path that one system call takes, without its NUL.
@@ -22,6 +22,9 @@ const PATH_MAX: usize = 4095;
 
 /// What directories are while they are filled: nobody else's business.
 const PRIVATE_DIR: Mode = Mode::RWXU;
+
+/// The same as a number.
+pub(super) const PRIVATE: u16 = 0o700;
 
 /// Opens the directory at `path` below `root`; the empty path is `root` itself.
 pub(super) fn open_dir(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd> {
@@ -70,6 +73,17 @@ fn dir_flags() -> OFlags {
 /// Makes a directory that nobody else can enter.
 pub(super) fn make_dir(at: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
     rustix::fs::mkdirat(at, name, PRIVATE_DIR)
+}
+
+/// Makes a directory with these permission bits, as far as the host lets new ones have them. Nobody else can get to it
+/// as long as one above it is private.
+pub(super) fn make_dir_as(at: BorrowedFd<'_>, name: &[u8], mode: u16) -> Result<()> {
+    rustix::fs::mkdirat(at, name, Mode::from_raw_mode(u32::from(mode)))
+}
+
+/// Opens a directory in another one.
+pub(super) fn open_child(at: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd> {
+    rustix::fs::openat(at, name, dir_flags(), Mode::empty())
 }
 
 /// Lets its owner into an open directory again.
@@ -133,6 +147,50 @@ pub(super) fn is_private(dir: BorrowedFd<'_>) -> Result<bool> {
 pub(super) fn make_file(at: BorrowedFd<'_>, name: &[u8]) -> Result<File> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(at, name, flags, Mode::RUSR | Mode::WUSR).map(File::from)
+}
+
+/// Makes a new regular file with these permission bits, as far as the host lets new ones have them. Nobody else can
+/// get to it as long as a directory above it is private.
+pub(super) fn make_file_as(at: BorrowedFd<'_>, name: &[u8], mode: u16) -> Result<File> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(at, name, flags, Mode::from_raw_mode(u32::from(mode))).map(File::from)
+}
+
+/// What the host gives new entries by itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Born {
+    uid: u32,
+    gid: u32,
+    /// The permission bits that they can have: a umask or a default ACL takes the others away.
+    bits: u16,
+}
+
+impl Born {
+    /// Returns what an entry has that was made with these permission bits.
+    pub(super) fn with_mode(self, mode: u16) -> Has {
+        let Self { uid, gid, bits } = self;
+        Has {
+            mode: mode & bits,
+            uid,
+            gid,
+        }
+    }
+}
+
+/// Makes a directory in `at` and looks at what it has; `None` where new entries get more than an owner and a mode.
+pub(super) fn born(at: BorrowedFd<'_>) -> Result<Option<Born>> {
+    const NAME: &[u8] = b"born";
+    rustix::fs::mkdirat(at, NAME, Mode::RWXU | Mode::RWXG | Mode::RWXO)?;
+    let stat = stat(at, NAME)?;
+    rustix::fs::unlinkat(at, NAME, AtFlags::REMOVEDIR)?;
+    let Stat { mode, uid, gid, .. } = Stat::seen(&stat);
+    // With setgid it follows from the directory that something is made in, and without these nothing could be made.
+    let plain = mode & 0o7700 == 0o700;
+    Ok(plain.then_some(Born {
+        uid,
+        gid,
+        bits: mode,
+    }))
 }
 
 /// Makes a symlink, without its metadata.
@@ -228,7 +286,6 @@ pub(super) fn give_unopened(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::inodes::Stat;
 
     fn root(dir: &tempfile::TempDir) -> OwnedFd {
         rustix::fs::open(dir.path(), dir_flags(), Mode::empty()).unwrap()

@@ -1,21 +1,22 @@
 //! Owns making one leaf: a link to an inode of the store where that is allowed, else a file of its own.
 //! What a file comes from is looked at every time, and never handed out where it is not as it was left.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use super::host;
+use super::host::{self, Born};
 use super::owners::Ownership;
 use super::plan::{Make, Object, Plan};
 use super::report::{Reason, Warning};
-use super::tally::{Harm, Harmed, Tally};
+use super::tally::{Harm, Harmed, Spot, Tally};
 use crate::error::{Context, Error, Result};
 use crate::store::Writer;
-use crate::store::inodes::{self, Stat};
+use crate::store::inodes::{self, Has, Stat};
 use crate::store::variants::{Filled, Sharing, Source};
 use crate::tree::Device;
 use crate::watch::Watch;
@@ -48,14 +49,25 @@ pub(super) struct Maker<'a> {
     pub(super) sharing: &'a Sharing,
     /// Why a copy is not what was asked for, where no copies were asked for.
     pub(super) copied_because: Option<Reason>,
+    /// What the host gives new entries by itself, where that is the same everywhere.
+    pub(super) born: Option<Born>,
     pub(super) watch: &'a dyn Watch,
 }
 
 impl Maker<'_> {
     /// Opens a directory of the plan.
-    pub(super) fn open(&self, dir: u32) -> Result<std::os::fd::OwnedFd> {
-        let path = self.plan.dir_path(dir);
-        match host::open_dir(self.root, &path) {
+    pub(super) fn open(&self, dir: u32) -> Result<OwnedFd> {
+        self.opened(host::open_dir(self.root, &self.plan.dir_path(dir)), dir)
+    }
+
+    /// Opens a directory of the plan in its parent `at`.
+    pub(super) fn open_in(&self, at: BorrowedFd<'_>, dir: u32) -> Result<OwnedFd> {
+        let name = &self.plan.dirs[dir as usize].name;
+        self.opened(host::open_child(at, name), dir)
+    }
+
+    fn opened(&self, opened: rustix::io::Result<OwnedFd>, dir: u32) -> Result<OwnedFd> {
+        match opened {
             Err(Errno::LOOP | Errno::NOTDIR | Errno::NOENT) => Err(Error::failed(
                 "open the directory",
                 self.plan.show_dir(dir),
@@ -63,6 +75,41 @@ impl Maker<'_> {
             )),
             other => other.with(|| self.plan.show_dir(dir), "open the directory"),
         }
+    }
+
+    /// Makes a directory of the plan in its parent `at`, for us alone where it gets its metadata in the end.
+    pub(super) fn make_dir(&self, at: BorrowedFd<'_>, dir: u32) -> Result<()> {
+        let here = &self.plan.dirs[dir as usize];
+        let mode = self.first_mode_of_dir(dir);
+        host::make_dir_as(at, &here.name, mode)
+            .with(|| self.plan.show_dir(dir), "make the directory")
+    }
+
+    fn first_mode_of_dir(&self, dir: u32) -> u16 {
+        match self.born {
+            Some(_) if self.plan.is_finished_early(dir) => self.plan.dirs[dir as usize].meta.mode,
+            _ => host::PRIVATE,
+        }
+    }
+
+    /// Gives an open directory its metadata, once it is filled.
+    pub(super) fn finish_dir(&self, open: &File, dir: u32, tally: &mut Tally) -> Result<()> {
+        let meta = &self.plan.dirs[dir as usize].meta;
+        let has = self
+            .born
+            .map(|born| born.with_mode(self.first_mode_of_dir(dir)));
+        let refused = inodes::give_rest(open, has, meta)
+            .with(|| self.plan.show_dir(dir), "set the metadata of")?;
+        tally.refused(&refused, Spot { dir, leaf: None });
+        tally.report.directories += 1;
+        Ok(())
+    }
+
+    /// Gives a directory its time again, which was finished before and changed since.
+    pub(super) fn restore_time(&self, dir: u32) -> Result<()> {
+        let times = inodes::timestamps(self.plan.dirs[dir as usize].meta.mtime);
+        let done = rustix::fs::futimens(self.open(dir)?, &times);
+        done.with(|| self.plan.show_dir(dir), "set the time of")
     }
 
     /// Makes a leaf under its own name in its directory `at`.
@@ -212,12 +259,23 @@ impl Maker<'_> {
     }
 
     fn make_empty(&self, place: Place<'_>, tally: &mut Tally) -> Result<()> {
-        let done = host::make_file(place.at, place.name).map_err(std::io::Error::from);
-        let refused = done.and_then(|file| inodes::give(&file, &self.plan.leaf(place.leaf).meta));
+        let meta = &self.plan.leaf(place.leaf).meta;
+        let done = self.make_file(place).map_err(std::io::Error::from);
+        let refused = done.and_then(|(file, has)| inodes::give_rest(&file, has, meta));
         let refused = refused.with(|| self.show(place), "make the file")?;
         tally.refused(&refused, self.plan.spot_of(place.leaf));
         tally.report.empty += 1;
         Ok(())
+    }
+
+    /// Makes an empty file; returns what it has of its metadata already, where that is known.
+    fn make_file(&self, place: Place<'_>) -> rustix::io::Result<(File, Option<Has>)> {
+        let Some(born) = self.born else {
+            return Ok((host::make_file(place.at, place.name)?, None));
+        };
+        let mode = self.plan.leaf(place.leaf).meta.mode & 0o777;
+        let file = host::make_file_as(place.at, place.name, mode)?;
+        Ok((file, Some(born.with_mode(mode))))
     }
 
     /// Makes a leaf a file of its own, for the reason `why` it is no link, where one was asked for.
@@ -234,8 +292,9 @@ impl Maker<'_> {
         let Some(stat) = object.stat() else {
             return Ok(());
         };
-        let file =
-            host::make_file(place.at, place.name).with(|| self.show(place), "make the file")?;
+        let (file, has) = self
+            .make_file(place)
+            .with(|| self.show(place), "make the file")?;
         let source = Source {
             id: &object.id,
             stat: &stat,
@@ -264,7 +323,7 @@ impl Maker<'_> {
         if let Some(reason) = reason {
             tally.reason(reason);
         }
-        let refused = inodes::give(&file, &self.plan.leaf(leaf).meta);
+        let refused = inodes::give_rest(&file, has, &self.plan.leaf(leaf).meta);
         let refused = refused.with(|| self.show(place), "set the metadata of")?;
         tally.refused(&refused, self.plan.spot_of(leaf));
         Ok(())
@@ -321,7 +380,7 @@ impl Plan {
 
     /// Returns a directory's path in the image, quoted.
     pub(super) fn show_dir(&self, dir: u32) -> String {
-        format!("'{}'", self.show(super::tally::Spot { dir, leaf: None }))
+        format!("'{}'", self.show(Spot { dir, leaf: None }))
     }
 }
 

@@ -18,6 +18,7 @@ mod tally;
 mod target;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 pub use checkout::{Flush, LinkMode, Options, Strictness, checkout};
 pub use owners::Ownership;

@@ -139,6 +139,15 @@ impl Plan {
         })
     }
 
+    /// Tells whether a directory can have its metadata while things are still made below it.
+    ///
+    /// The root keeps others out until all is there. A mode may shut out the owner, too. A group and attributes may be
+    /// handed on to what is made in it later, which happens where a link cannot be made at first.
+    pub(super) fn is_finished_early(&self, dir: u32) -> bool {
+        let meta = &self.dirs[dir as usize].meta;
+        dir != 0 && meta.mode & 0o7700 == 0o700 && meta.xattrs.is_empty()
+    }
+
     /// Returns a leaf.
     pub(super) fn leaf(&self, leaf: u32) -> &Leaf {
         &self.leaves[leaf as usize]

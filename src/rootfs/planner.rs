@@ -5,8 +5,9 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use rayon::prelude::*;
 use rustix::fs::FileType;
 
 use super::owners::{Gate, Ownership, Unmapped};
@@ -21,9 +22,6 @@ use crate::path::Name;
 use crate::store::catalog::View;
 use crate::store::inodes::{self, Given, Owners, RefusedXattr};
 use crate::tree::{Content, Device, Item, Kind, Leaf as TreeLeaf};
-
-/// How many directories are read before they are put in order.
-const BATCH: usize = 256;
 
 /// Where a plan begins.
 #[derive(Debug)]
@@ -49,7 +47,6 @@ pub(super) enum Linking {
 pub(super) struct Planner<'a> {
     /// The tree.
     pub(super) view: &'a View,
-    /// What objects were given.
     /// Whose the files are to be.
     pub(super) owners: &'a Ownership,
     /// Whose the store's are.
@@ -62,92 +59,103 @@ pub(super) struct Planner<'a> {
 
 impl Planner<'_> {
     /// Returns the plan of the tree at `start`; what the host is known to refuse is noted in `tally`.
+    ///
+    /// Directories are read side by side, in whatever order, while those that are read are put in theirs.
     pub(super) fn plan(&self, start: Start, tally: &mut Tally) -> Result<Plan> {
         let Start { id, only, base } = start;
         let mut layout = Layout::new(Gate::new(self.owners, &self.probe), base);
-        let mut level = vec![id];
-        while !level.is_empty() {
-            let first = layout.plan.dirs.len() - level.len();
-            layout.plan.levels.push(first..layout.plan.dirs.len());
-            let only = only.as_ref().filter(|_| first == 0);
-            level = self.plan_level(&mut layout, (first, &level), only, tally)?;
-        }
-        Ok(layout.finish())
+        let stop = AtomicBool::new(false);
+        let placed = rayon::scope(|scope| {
+            let root = self.start_reading(scope, (id, only), &stop);
+            let placed = layout.place_all(root, tally);
+            stop.store(true, Ordering::Relaxed);
+            placed
+        });
+        placed.map(|()| layout.finish())
     }
 
-    /// Plans the directories of one level, which begin at `first`; returns those of the next.
-    ///
-    /// While some are put in order, the next ones are read; what was read is never much.
-    fn plan_level(
+    /// Has a directory read, and those below it, by whoever is free.
+    fn start_reading<'s>(
+        &'s self,
+        scope: &rayon::Scope<'s>,
+        (id, only): (TreeId, Option<Name>),
+        stop: &'s AtomicBool,
+    ) -> Slot {
+        let slot = Slot::default();
+        let filled = Arc::clone(&slot);
+        scope.spawn(move |scope| {
+            if stop.load(Ordering::Relaxed) {
+                return;
+            }
+            let below = |id| self.start_reading(scope, (id, None), stop);
+            filled.get_or_init(|| self.read(&id, only.as_ref(), below));
+        });
+        slot
+    }
+
+    /// Reads one directory: all that does not depend on order. `below` is called for each of its subdirectories.
+    fn read(
         &self,
-        layout: &mut Layout<'_>,
-        (first, level): (usize, &[TreeId]),
+        id: &TreeId,
         only: Option<&Name>,
-        tally: &mut Tally,
-    ) -> Result<Vec<TreeId>> {
-        let mut below = Vec::new();
-        let mut dirs = first..;
-        let mut ready: Vec<Read> = Vec::new();
-        let mut place = |ready: Vec<Read>| {
-            // In this order: a zip asks its second side only where the first has one.
-            let mut placed = ready.into_iter().zip(dirs.by_ref());
-            placed.try_for_each(|(read, dir)| layout.place(dir, read, &mut below, tally))
-        };
-        for batch in level.chunks(BATCH) {
-            let read = || -> Result<Vec<Read>> {
-                batch.par_iter().map(|id| self.read(id, only)).collect()
-            };
-            let (placed, read) = rayon::join(|| place(ready), read);
-            placed?;
-            ready = read?;
-        }
-        place(ready)?;
-        Ok(below)
-    }
-
-    /// Reads one directory: all that does not depend on order, so that it can be done side by side.
-    fn read(&self, id: &TreeId, only: Option<&Name>) -> Result<Read> {
+        below: impl Fn(TreeId) -> Slot,
+    ) -> Result<Read> {
         let node = self.view.node(id)?;
         let (mut dirs, mut leaves) = (Vec::new(), Vec::with_capacity(node.entries.len()));
         let wanted = |name: &Name| only.is_none_or(|only| only == name);
         for (name, item) in node.entries.into_iter().filter(|(name, _)| wanted(name)) {
             match item {
                 Item::Dir(subtree) => dirs.push((name, subtree.id)),
-                Item::Leaf(leaf) => leaves.push((name, self.read_leaf(leaf)?)),
+                Item::Leaf(leaf) => leaves.push((name, leaf)),
             }
         }
+        // The last one is begun last, and what was begun last is read first by whoever does not wait for another.
+        let mut below: Vec<(Name, Slot)> = dirs
+            .into_iter()
+            .rev()
+            .map(|(name, id)| (name, below(id)))
+            .collect();
+        below.reverse();
         Ok(Read {
             meta: self.host_meta(&node.meta),
-            dirs,
-            leaves,
+            dirs: below,
+            leaves: self.read_leaves(leaves)?,
         })
     }
 
-    fn read_leaf(&self, leaf: TreeLeaf) -> Result<ReadLeaf> {
+    fn read_leaves(&self, leaves: Vec<(Name, TreeLeaf)>) -> Result<Vec<(Name, ReadLeaf)>> {
+        let contents = leaves.iter().filter_map(|(_, leaf)| object_of(leaf));
+        let contents: Vec<ContentId> = contents.map(|(id, _)| id).collect();
+        let mut givens = self.view.givens(&contents)?.into_iter();
+        let mut read = Vec::with_capacity(leaves.len());
+        for (name, leaf) in leaves {
+            let given = object_of(&leaf).and_then(|_| givens.next().flatten());
+            read.push((name, self.read_leaf(leaf, given)));
+        }
+        Ok(read)
+    }
+
+    fn read_leaf(&self, leaf: TreeLeaf, given: Option<Given>) -> ReadLeaf {
+        let content = object_of(&leaf);
         let TreeLeaf { kind, meta, group } = leaf;
         let meta = self.host_meta(&meta);
-        let (mut wanted, mut given) = (Wanted::Private(None), None);
-        if let Kind::File(Content::Object { id, size }) = &kind {
-            // A record of another size is of no use: the object is read before it is used then.
-            given = self
-                .view
-                .given(id)?
-                .filter(|given| given.stat.size == *size);
-            wanted = match self.linking {
-                Linking::Never(why) => Wanted::Private(why),
-                Linking::Allowed if !self.stored.can_read(meta.meta.mode) => {
-                    Wanted::Private(Some(Reason::Unreadable))
-                }
-                Linking::Allowed => Wanted::Link(inodes::inode_id(id, &meta.meta)),
-            };
-        }
-        Ok(ReadLeaf {
+        let wanted = match (content, self.linking) {
+            (None, _) => Wanted::Private(None),
+            (Some(_), Linking::Never(why)) => Wanted::Private(why),
+            (Some(_), Linking::Allowed) if !self.stored.can_read(meta.meta.mode) => {
+                Wanted::Private(Some(Reason::Unreadable))
+            }
+            (Some((id, _)), Linking::Allowed) => Wanted::Link(inodes::inode_id(&id, &meta.meta)),
+        };
+        // A record of another size is of no use: the object is read before it is used then.
+        let fits = |given: &Given| content.is_some_and(|(_, size)| size == given.stat.size);
+        ReadLeaf {
             kind,
             meta,
             group,
             wanted,
-            given,
-        })
+            given: given.filter(fits),
+        }
     }
 
     /// Returns metadata as this host can have it.
@@ -174,14 +182,28 @@ impl Planner<'_> {
     }
 }
 
+/// Returns the content of a file that has bytes, and its size.
+fn object_of(leaf: &TreeLeaf) -> Option<(ContentId, u64)> {
+    match leaf.kind {
+        Kind::File(content) => inodes::object_of(content),
+        Kind::Symlink(_) | Kind::Char(_) | Kind::Block(_) | Kind::Fifo => None,
+    }
+}
+
+/// Where a directory is put once it is read.
+type Slot = Arc<OnceLock<Result<Read>>>;
+
 /// A directory as it was read.
+#[derive(Debug)]
 struct Read {
     meta: HostMeta,
-    dirs: Vec<(Name, TreeId)>,
+    /// Its subdirectories, which may not be read yet.
+    dirs: Vec<(Name, Slot)>,
     leaves: Vec<(Name, ReadLeaf)>,
 }
 
 /// Metadata without what the host refuses, and that.
+#[derive(Debug)]
 struct HostMeta {
     meta: Meta,
     refused: Vec<RefusedXattr>,
@@ -189,7 +211,7 @@ struct HostMeta {
 }
 
 /// What a file with bytes is to be.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Wanted {
     /// A link to this inode.
     Link(InodeId),
@@ -197,6 +219,7 @@ enum Wanted {
     Private(Option<Reason>),
 }
 
+#[derive(Debug)]
 struct ReadLeaf {
     kind: Kind,
     meta: HostMeta,
@@ -231,11 +254,26 @@ impl<'a> Layout<'a> {
         }
     }
 
+    /// Puts all directories in order, level by level, each as soon as it is read.
+    fn place_all(&mut self, root: Slot, tally: &mut Tally) -> Result<()> {
+        let mut level = vec![root];
+        while !level.is_empty() {
+            let first = self.plan.dirs.len() - level.len();
+            self.plan.levels.push(first..self.plan.dirs.len());
+            let mut below = Vec::new();
+            for (slot, dir) in level.into_iter().zip(first..) {
+                self.place(dir, take(slot)?, &mut below, tally)?;
+            }
+            level = below;
+        }
+        Ok(())
+    }
+
     fn place(
         &mut self,
         dir: usize,
         read: Read,
-        ids: &mut Vec<TreeId>,
+        below: &mut Vec<Slot>,
         tally: &mut Tally,
     ) -> Result<()> {
         let Read { meta, dirs, leaves } = read;
@@ -246,8 +284,8 @@ impl<'a> Layout<'a> {
         };
         let meta = self.admit(meta, spot, None, tally)?;
         let (child, leaf) = (index(self.plan.dirs.len())?, index(self.plan.leaves.len())?);
-        for (name, id) in dirs {
-            ids.push(id);
+        for (name, slot) in dirs {
+            below.push(slot);
             self.plan.dirs.push(Dir {
                 parent,
                 name: name.as_bytes().into(),
@@ -390,6 +428,21 @@ impl<'a> Layout<'a> {
             .collect();
         plan.groups.sort_unstable_by_key(|group| group.first);
         plan
+    }
+}
+
+/// Waits until a directory is read; meanwhile this thread reads others.
+fn take(mut slot: Slot) -> Result<Read> {
+    loop {
+        // Whoever read it lets go of it right after.
+        match Arc::try_unwrap(slot).map(OnceLock::into_inner) {
+            Ok(Some(read)) => return read,
+            Ok(None) => return Err(Error::failed("read", "the tree", "it was given up")),
+            Err(shared) => slot = shared,
+        }
+        if rayon::yield_now() != Some(rayon::Yield::Executed) {
+            std::thread::yield_now();
+        }
     }
 }
 

@@ -6,13 +6,12 @@ use std::os::fd::AsFd as _;
 
 use rayon::prelude::*;
 
-use super::link::{Maker, Place, With as _};
+use super::link::{Maker, Place};
 use super::plan::{Known, Make, Object, Plan, Variant};
 use super::report::Reason;
-use super::tally::{Harm, Harmed, Spot, Tally};
+use super::tally::{Harm, Harmed, Tally};
 use crate::error::{Context, Result};
 use crate::store::Writer;
-use crate::store::inodes;
 use crate::store::variants::{Restaged, Sharing, Source};
 use crate::watch::Watch;
 
@@ -179,6 +178,7 @@ fn restage(maker: &Maker<'_>, leaf: u32) -> Result<Restaged> {
 fn link_again(maker: &Maker<'_>, leaf: u32, tally: &mut Tally) -> Result<()> {
     let here = maker.plan.leaf(leaf);
     let dir = maker.open(here.dir)?;
+    tally.touched.push(here.dir);
     let full = tally.full.len();
     maker.make_leaf(dir.as_fd(), leaf, tally)?;
     if tally.full.len() == full {
@@ -196,25 +196,28 @@ fn link_again(maker: &Maker<'_>, leaf: u32, tally: &mut Tally) -> Result<()> {
     }
 }
 
-/// Gives the directories their metadata, the deepest first: filling one changes its time, and its mode may shut it.
+/// Finishes the directories that were left for the end: the deepest first, since a mode may shut what is below.
 pub(super) fn finish_dirs(maker: &Maker<'_>, tally: &mut Tally) -> Result<()> {
+    let sorted = |mut dirs: Vec<u32>| {
+        dirs.sort_unstable();
+        dirs.dedup();
+        dirs
+    };
+    let touched = sorted(std::mem::take(&mut tally.touched));
+    tally.merge(gather(&touched, |dir, _| maker.restore_time(*dir))?);
+    let late = sorted(std::mem::take(&mut tally.late));
     for level in maker.plan.levels.iter().rev() {
         maker.watch.check()?;
-        let dirs: Vec<u32> = level
-            .clone()
-            .filter_map(|dir| u32::try_from(dir).ok())
-            .collect();
-        tally.merge(gather(&dirs, |dir, tally| finish_dir(maker, *dir, tally))?);
+        // Directories are numbered level by level.
+        let at = |dir: usize| late.partition_point(|late| (*late as usize) < dir);
+        tally.merge(gather(
+            &late[at(level.start)..at(level.end)],
+            |dir, tally| {
+                let open = File::from(maker.open(*dir)?);
+                maker.finish_dir(&open, *dir, tally)
+            },
+        )?);
     }
-    Ok(())
-}
-
-fn finish_dir(maker: &Maker<'_>, dir: u32, tally: &mut Tally) -> Result<()> {
-    let open = File::from(maker.open(dir)?);
-    let refused = inodes::give(&open, &maker.plan.dirs[dir as usize].meta);
-    let refused = refused.with(|| maker.plan.show_dir(dir), "set the metadata of")?;
-    tally.refused(&refused, Spot { dir, leaf: None });
-    tally.report.directories += 1;
     Ok(())
 }
 

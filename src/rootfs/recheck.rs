@@ -48,6 +48,7 @@ fn recheck_leaf(
         return Ok(());
     }
     host::unlink(at, name).with(show, "replace")?;
+    tally.touched.push(here.dir);
     tally.unlinked.add(maker.plan.object(object).size);
     maker.make_private(
         Place { at, name, leaf },

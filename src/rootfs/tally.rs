@@ -27,6 +27,10 @@ pub(super) struct Tally {
     pub(super) harmed: Vec<Harmed>,
     /// Leaves whose inode has as many links as it can have.
     pub(super) full: Vec<u32>,
+    /// Directories that still have to be given their metadata.
+    pub(super) late: Vec<u32>,
+    /// Directories that were changed after they were given it.
+    pub(super) touched: Vec<u32>,
     /// Links that were counted and then given up again.
     pub(super) unlinked: Count,
     warnings: BTreeMap<Warning, Warned>,
@@ -105,6 +109,8 @@ impl Tally {
             report,
             harmed,
             full,
+            late,
+            touched,
             unlinked,
             warnings,
         } = other;
@@ -112,6 +118,8 @@ impl Tally {
         self.unlinked.merge(unlinked);
         self.harmed.extend(harmed);
         self.full.extend(full);
+        self.late.extend(late);
+        self.touched.extend(touched);
         for (warning, theirs) in warnings {
             let Some(ours) = self.warnings.get_mut(&warning) else {
                 self.warnings.insert(warning, theirs);
@@ -183,6 +191,8 @@ impl Tally {
             mut report,
             harmed: _,
             full: _,
+            late: _,
+            touched: _,
             unlinked,
             warnings,
         } = self;

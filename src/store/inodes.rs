@@ -304,10 +304,31 @@ pub struct RefusedXattr {
     pub why: String,
 }
 
-/// Gives an open file its metadata, in the order in which no step undoes another: owner, mode, xattrs, times.
+/// What a new file has of its metadata from the moment it was made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Has {
+    /// Permission bits.
+    pub(crate) mode: u16,
+    /// Owner.
+    pub(crate) uid: u32,
+    /// Group.
+    pub(crate) gid: u32,
+}
+
+/// Gives an open file its metadata.
 ///
 /// Extended attributes that the host does not take are returned, not failed on.
 pub fn give(file: &File, meta: &Meta) -> std::io::Result<Vec<RefusedXattr>> {
+    give_rest(file, None, meta)
+}
+
+/// Gives an open file its metadata, in the order in which no step undoes another: owner, mode, xattrs, times.
+/// What it has already it is not given again.
+pub(crate) fn give_rest(
+    file: &File,
+    has: Option<Has>,
+    meta: &Meta,
+) -> std::io::Result<Vec<RefusedXattr>> {
     let Meta {
         mode,
         uid,
@@ -315,8 +336,13 @@ pub fn give(file: &File, meta: &Meta) -> std::io::Result<Vec<RefusedXattr>> {
         mtime,
         xattrs,
     } = meta;
-    rustix::fs::fchown(file, Some(Uid::from_raw(*uid)), Some(Gid::from_raw(*gid)))?;
-    rustix::fs::fchmod(file, Mode::from_raw_mode(u32::from(*mode)))?;
+    if has.is_none_or(|has| (has.uid, has.gid) != (*uid, *gid)) {
+        rustix::fs::fchown(file, Some(Uid::from_raw(*uid)), Some(Gid::from_raw(*gid)))?;
+    }
+    // Another owner takes setuid bits away, which a file does not have from the beginning.
+    if has.is_none_or(|has| has.mode != *mode) {
+        rustix::fs::fchmod(file, Mode::from_raw_mode(u32::from(*mode)))?;
+    }
     let mut refused = Vec::new();
     for (name, value) in xattrs.iter().filter(|(name, _)| is_settable(name)) {
         if let Err(e) = file.set_xattr(OsStr::from_bytes(name), value) {

@@ -47,5 +47,10 @@ pub(crate) fn recipe(layer: &DiffId) -> PathBuf {
 /// Two digits of folder keep any folder small enough for every file system.
 fn fanned(folder: &str, hex: &str) -> PathBuf {
     let (fan, rest) = hex.split_at(2);
-    PathBuf::from(format!("{folder}/{fan}/{rest}"))
+    // A checkout makes one a file.
+    let mut path = String::with_capacity(folder.len() + hex.len() + 2);
+    for part in [folder, "/", fan, "/", rest] {
+        path.push_str(part);
+    }
+    PathBuf::from(path)
 }

@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{AtFlags, Mode, OFlags, SeekFrom};
+use rustix::fs::{AtFlags, Mode, OFlags, SeekFrom, Statx, StatxFlags};
 use rustix::io::Errno;
 
 use super::inodes::{self, Given, Stat};
@@ -21,6 +21,9 @@ const STRIDE: u64 = 16 << 20;
 
 /// Up to this size a file is read and written: setting up anything cleverer costs more.
 const SMALL: usize = 64 << 10;
+
+/// What file systems give room by, at the least where holes are concerned.
+const BLOCK: u64 = 4096;
 
 /// Whether files may share their bytes, and whether the file system was found able to.
 #[derive(Debug)]
@@ -221,14 +224,23 @@ fn fill_from(
     sharing: &Sharing,
     watch: &dyn Watch,
 ) -> Result<Filled> {
+    let size = source.stat.size;
     let shared = sharing.share(from, to);
-    if !shared {
+    let is_small = !shared && usize::try_from(size).is_ok_and(|size| size <= SMALL);
+    if is_small {
+        copy_small(from, to, size).context("copy the object", source.id)?;
+    } else if !shared {
         copy(from, to, source, watch)?;
     }
     // Looked at last, so that a change while it was read is seen too.
-    let stat = rustix::fs::statx(from, c"", AtFlags::EMPTY_PATH, inodes::stat_flags());
-    let seen = Stat::seen(&stat.context("look at the object", source.id)?);
-    let differs = seen.differences(source.stat);
+    let flags = inodes::stat_flags() | StatxFlags::BLOCKS;
+    let stat = rustix::fs::statx(from, c"", AtFlags::EMPTY_PATH, flags);
+    let stat = stat.context("look at the object", source.id)?;
+    let differs = Stat::seen(&stat).differences(source.stat);
+    if is_small && differs.is_empty() && may_have_holes(&stat) {
+        to.set_len(0).context("copy the object", source.id)?;
+        copy(from, to, source, watch)?;
+    }
     Ok(match (differs.is_empty(), shared) {
         (false, _) => Filled::Changed(differs),
         (true, true) => Filled::Reflinked,
@@ -236,22 +248,46 @@ fn fill_from(
     })
 }
 
+/// Tells whether a file takes less of the disk than it is long.
+fn may_have_holes(stat: &Statx) -> bool {
+    let whole = stat.stx_size - stat.stx_size % BLOCK;
+    stat.stx_blocks.saturating_mul(512) < whole
+}
+
+/// Copies a file in one go, holes and all.
+fn copy_small(from: &File, to: &File, size: u64) -> io::Result<()> {
+    // One byte more shows whether it is longer than its name says: the look at the end finds that.
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(SMALL));
+    while bytes.len() < bytes.capacity() {
+        let at = bytes.len() as u64;
+        match rustix::io::pread(from, rustix::buffer::spare_capacity(&mut bytes), at) {
+            Ok(0) => break,
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    to.write_all_at(&bytes, 0)
+}
+
 /// Copies `source.stat.size` bytes into the empty file `to`; holes stay holes.
 fn copy(from: &File, to: &File, source: Source<'_>, watch: &dyn Watch) -> Result<()> {
     let size = source.stat.size;
-    let mut at = 0;
+    let (mut at, mut written) = (0, 0);
     while at < size {
         let (data, end) = next_data(from, at, size).context("read the object", source.id)?;
         let mut done = data;
         while done < end {
             let until = end.min(done + STRIDE);
-            copy_range(from, to, done, until).context("copy the object", source.id)?;
+            written = copy_range(from, to, done, until).context("copy the object", source.id)?;
             done = until;
             watch.check()?;
         }
         at = end;
     }
-    to.set_len(size).context("copy the object", source.id)
+    match written == size {
+        true => Ok(()),
+        false => to.set_len(size).context("copy the object", source.id),
+    }
 }
 
 /// Returns where the next data begins and where it ends.
@@ -267,7 +303,8 @@ fn next_data(from: &File, at: u64, size: u64) -> io::Result<(u64, u64)> {
     Ok((data, end.min(size)))
 }
 
-fn copy_range(from: &File, to: &File, begin: u64, end: u64) -> io::Result<()> {
+/// Copies what is between two places; returns how far it came.
+fn copy_range(from: &File, to: &File, begin: u64, end: u64) -> io::Result<u64> {
     let mut at = begin;
     let left = |at: u64| usize::try_from(end - at).unwrap_or(usize::MAX);
     while left(begin) > SMALL && at < end {
@@ -290,12 +327,12 @@ fn copy_range(from: &File, to: &File, begin: u64, end: u64) -> io::Result<()> {
         let read = from.read_at(&mut buffer[..len], at)?;
         if read == 0 {
             // Shorter than its name says: the look at the end finds that.
-            return Ok(());
+            return Ok(at);
         }
         to.write_all_at(&buffer[..read], at)?;
         at += read as u64;
     }
-    Ok(())
+    Ok(at)
 }
 
 #[cfg(test)]
@@ -332,6 +369,57 @@ mod tests {
         let read = |name| std::fs::read(dir.path().join(name)).unwrap();
         assert!(read("from") == read("to"));
         assert!(to.metadata().unwrap().blocks() <= from.metadata().unwrap().blocks() + 8);
+    }
+
+    #[test]
+    fn small_files_are_copied_whole_and_their_holes_stay_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = |name: &str| durable::create_new(&dir.path().join(name)).unwrap();
+        let meta = |file: &File| file.metadata().unwrap();
+        for (at, size) in [1, 4095, 4096, 4097, SMALL as u64, SMALL as u64 + 1]
+            .into_iter()
+            .enumerate()
+        {
+            for holes in ["none", "in front", "at the end", "all"] {
+                let (from, to) = (
+                    open(&format!("from-{at}-{holes}")),
+                    open(&format!("to-{at}-{holes}")),
+                );
+                from.set_len(size).unwrap();
+                let byte = |at: u64| from.write_all_at(b"x", at).unwrap();
+                match holes {
+                    "none" => (0..size).step_by(512).for_each(byte),
+                    "in front" => byte(size - 1),
+                    "at the end" => byte(0),
+                    _ => {}
+                }
+                let seen = rustix::fs::statx(&from, c"", AtFlags::EMPTY_PATH, inodes::stat_flags());
+                let (id, stat) = (ContentId::of(b""), Stat::seen(&seen.unwrap()));
+                let source = Source {
+                    id: &id,
+                    stat: &stat,
+                };
+                let filled = fill_from((source, &from), &to, &Sharing::none(), &Unwatched).unwrap();
+                assert_eq!(filled, Filled::Copied);
+                let read = |file: &File| {
+                    let mut bytes = vec![0; usize::try_from(size).unwrap() + 1];
+                    let read = file.read_at(&mut bytes, 0).unwrap();
+                    bytes.truncate(read);
+                    bytes
+                };
+                assert!(
+                    read(&from) == read(&to) && meta(&to).len() == size,
+                    "{size} {holes}"
+                );
+                from.sync_all().unwrap();
+                to.sync_all().unwrap();
+                // One block is not worth the look.
+                assert!(
+                    meta(&to).blocks() <= meta(&from).blocks() + 8,
+                    "{size} {holes}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -243,12 +243,28 @@ impl View {
 
     /// Returns what the object of `id` was given.
     pub fn given(&self, id: &ContentId) -> Result<Option<Given>> {
-        self.with(|open| {
-            let row = self.say(open.objects.get(id.0))?;
-            row.map(|row| Given::decode(row.value()))
-                .transpose()
-                .map_err(|e| self.wrong(format_args!("the object {id}: {e}")))
-        })
+        self.with(|open| self.read_given(open, id))
+    }
+
+    /// Returns what the objects of many contents were given, in their order.
+    pub fn givens(&self, ids: &[ContentId]) -> Result<Vec<Option<Given>>> {
+        let mut givens = Vec::with_capacity(ids.len());
+        for some in ids.chunks(STRIDE) {
+            self.with(|open| {
+                for id in some {
+                    givens.push(self.read_given(open, id)?);
+                }
+                Ok(())
+            })?;
+        }
+        Ok(givens)
+    }
+
+    fn read_given(&self, open: &Open, id: &ContentId) -> Result<Option<Given>> {
+        let row = self.say(open.objects.get(id.0))?;
+        row.map(|row| Given::decode(row.value()))
+            .transpose()
+            .map_err(|e| self.wrong(format_args!("the object {id}: {e}")))
     }
 
     /// Calls `each` with every record of what an object was given, in order.
