@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write as _};
 use std::io;
+use std::path::Path;
 
 /// The result of everything that can fail here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -202,8 +203,20 @@ impl<T> Context<T> for rustix::io::Result<T> {
 }
 
 /// Shows a path in an error, quoted.
-pub(crate) fn quoted(path: &std::path::Path) -> String {
-    format!("'{}'", path.display())
+///
+/// It is put into words only where there is an error: most things that could fail do not.
+pub(crate) fn quoted(path: &Path) -> Quoted<'_> {
+    Quoted(path)
+}
+
+/// A path in quotes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Quoted<'a>(&'a Path);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "'{}'", self.0.display())
+    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ pub(super) fn run(session: &Session, args: &Gc) -> Result<()> {
     session.watch().begin("collecting", None);
     let watch = session.watch();
     let report = match args.dry_run {
-        true => gc::plan(store.survey(watch)?, watch)?.report().clone(),
+        true => gc::plan(store.survey(watch)?, watch)?.report()?,
         false => {
             gc::plan(store.collect(watch)?, watch)?.sweep(session.patience(args.wait), watch)?
         }

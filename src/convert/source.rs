@@ -111,7 +111,7 @@ impl Source {
     }
 
     fn layout(path: &Path, pick: &Pick, limits: &Limits) -> Result<Self> {
-        let what = quoted(path);
+        let what = quoted(path).to_string();
         let malformed = |why: String| Error::malformed("read the image layout", &what, why);
         let metadata = match std::fs::metadata(path) {
             Err(e) if is_missing(&e) => {
@@ -170,7 +170,10 @@ impl Source {
         bounds: Bounds<'_>,
     ) -> Result<Self> {
         let limits = bounds.limits;
-        let what = path.map_or_else(|| "standard input".to_owned(), quoted);
+        let what = path.map_or_else(
+            || "standard input".to_owned(),
+            |path| quoted(path).to_string(),
+        );
         let repository = path.map(repository_of_file);
         let archive = Archive::open(inflated(file, &what, bounds)?, &what, limits)?;
         let malformed = |why: String| Error::malformed("read the archive", &what, why);

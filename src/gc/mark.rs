@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
+use super::contents::Contents;
 use crate::digest::{ChainId, ContentId, DiffId, Digest, TreeId};
 use crate::error::{Cause, Error, Result};
 use crate::store::catalog::{Change, Live, View};
@@ -15,7 +16,7 @@ use crate::tree::Item;
 use crate::watch::Watch;
 use crate::wire::Descriptor;
 
-/// All that is live. An id costs about 64 bytes.
+/// All that is live. A content costs 32 bytes, any other id about 64.
 #[derive(Debug)]
 pub(super) struct Marks {
     /// Which claims and names there were when they were last read.
@@ -24,7 +25,7 @@ pub(super) struct Marks {
     waiting: Vec<Descriptor>,
     reach: Reach,
     layers: BTreeSet<DiffId>,
-    contents: HashSet<ContentId>,
+    contents: Contents,
     /// `None` where the store has no catalog: the next command makes it again.
     rows: Option<Rows>,
 }
@@ -54,7 +55,7 @@ impl Marks {
             waiting: Vec::new(),
             reach: reach.map_err(|e| closed(&name_of_failure(store), e))?,
             layers: BTreeSet::new(),
-            contents: HashSet::new(),
+            contents: Contents::new(),
             rows: store.has_catalog()?.then(Rows::default),
         };
         marks.add_contents(store, watch)?;
@@ -104,7 +105,9 @@ impl Marks {
                 layers.remove(&layer);
             }
         }
-        add_contents(store, &layers, (&mut self.contents, watch))?;
+        let added = add_contents(store, &layers, (&mut self.contents, watch));
+        self.contents.settle();
+        added?;
         self.layers.extend(layers);
         Ok(())
     }
@@ -127,7 +130,7 @@ impl Marks {
     }
 
     pub(super) fn has_content(&self, id: &ContentId) -> bool {
-        self.contents.contains(id)
+        self.contents.has(id)
     }
 
     pub(super) fn has_blob(&self, digest: &Digest) -> bool {
@@ -142,22 +145,27 @@ impl Marks {
         self.rows.is_some()
     }
 
-    /// Returns how many contents are live.
-    pub(super) fn content_count(&self) -> u64 {
-        self.contents.len() as u64
+    /// Returns the contents that are live.
+    pub(super) fn contents(&self) -> &Contents {
+        &self.contents
     }
 
-    /// Fails, naming the first, where the object of a live content is nowhere: what is dead may hold its bytes.
-    pub(super) fn check_contents(&self, store: &Store) -> Result<()> {
-        let mut missing: Vec<&ContentId> = Vec::new();
-        for id in &self.contents {
-            if store.stat_object(id)?.is_none() && !store.has_object(id)? {
-                missing.push(id);
+    /// Returns the bytes of live contents whose objects are not in place.
+    ///
+    /// Fails, naming the first, where one is nowhere: what is dead may hold its bytes.
+    pub(super) fn check_contents(&self, store: &Store) -> Result<u64> {
+        let (mut elsewhere, mut missing) = (0, Vec::new());
+        for id in self.contents.iter() {
+            if store.stat_object(id)?.is_some() {
+                continue;
+            }
+            match store.object_size(id)? {
+                Some(bytes) => elsewhere += bytes,
+                None => missing.push(id),
             }
         }
-        missing.sort();
         match missing.first() {
-            None => Ok(()),
+            None => Ok(elsewhere),
             Some(id) => {
                 let why = format!(
                     "{} objects that live images need are missing, {id} among them",
@@ -191,7 +199,7 @@ impl Live for Marks {
     }
 
     fn object(&self, id: &ContentId) -> bool {
-        self.contents.contains(id)
+        self.contents.has(id)
     }
 }
 
@@ -241,7 +249,7 @@ impl Rows {
 fn add_contents(
     store: &Store,
     layers: &BTreeSet<DiffId>,
-    (contents, watch): (&mut HashSet<ContentId>, &dyn Watch),
+    (contents, watch): (&mut Contents, &dyn Watch),
 ) -> Result<()> {
     let layers: Vec<&DiffId> = layers.iter().collect();
     let all = Mutex::new(contents);
@@ -249,10 +257,7 @@ fn add_contents(
         watch.check()?;
         let found = store.recipe(layer)?.contents()?;
         let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
-        // One by one: most are there already, and reserving for all would double the set.
-        for content in found {
-            all.insert(content.id);
-        }
+        all.add(&found);
         Ok(())
     };
     // All of them, so that of several damaged ones it is always the first that is named.

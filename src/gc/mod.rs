@@ -9,6 +9,7 @@
 //!
 //! Others read, import and name meanwhile: nobody waits for longer than for one batch.
 
+mod contents;
 mod mark;
 mod plan;
 mod report;

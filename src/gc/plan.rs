@@ -1,11 +1,16 @@
 //! Owns the plan: what is there, less what is live. A dry run is a plan that nobody sweeps.
 
+use std::path::PathBuf;
+
+use rayon::prelude::*;
+
 use super::mark::Marks;
-use super::report::{Fate, Report, Tally};
+use super::report::{Report, Tally};
 use crate::digest::{ContentId, DiffId, Digest, InodeId};
 use crate::error::Result;
-use crate::store::verify::present::{Present, walk_digests, walk_fanned};
-use crate::store::{Collector, Store};
+use crate::store::trash::Unlinked;
+use crate::store::verify::present::{Present, walk_digests, walk_fanned, walk_names};
+use crate::store::{Collector, Store, paths};
 use crate::watch::Watch;
 
 /// What a collection would do. It holds the right to delete; others go on, and what they commit meanwhile is looked at
@@ -18,14 +23,31 @@ pub struct Plan<'s> {
     pub(super) report: Report,
 }
 
-/// What goes, with the bytes of each.
+/// What goes.
 #[derive(Debug, Default)]
 pub(super) struct Dead {
-    pub(super) documents: Vec<(Digest, u64)>,
-    pub(super) blobs: Vec<(Digest, u64)>,
-    pub(super) recipes: Vec<(DiffId, u64)>,
-    pub(super) objects: Vec<(ContentId, u64)>,
-    pub(super) inodes: Vec<(InodeId, u64)>,
+    pub(super) documents: Vec<Digest>,
+    pub(super) blobs: Vec<Digest>,
+    pub(super) recipes: Vec<DiffId>,
+    pub(super) objects: Vec<ContentId>,
+    pub(super) inodes: Vec<InodeId>,
+}
+
+impl Dead {
+    pub(super) fn is_empty(&self) -> bool {
+        let Self {
+            documents,
+            blobs,
+            recipes,
+            objects,
+            inodes,
+        } = self;
+        documents.is_empty()
+            && blobs.is_empty()
+            && recipes.is_empty()
+            && objects.is_empty()
+            && inodes.is_empty()
+    }
 }
 
 /// Plans a collection: marks what claims and names lead to and looks what else is there.
@@ -45,10 +67,36 @@ pub fn plan<'s>(collector: Collector<'s>, watch: &dyn Watch) -> Result<Plan<'s>>
 }
 
 impl Plan<'_> {
-    /// Returns what a sweep would do.
-    pub fn report(&self) -> &Report {
-        &self.report
+    /// Returns what a sweep would do: looks at each file that would go.
+    pub fn report(&self) -> Result<Report> {
+        let Dead {
+            documents,
+            blobs,
+            recipes,
+            objects,
+            inodes,
+        } = &self.dead;
+        let store = self.collector.store();
+        let mut report = self.report.clone();
+        let sizes = weigh(store, documents, paths::blob)?;
+        report.count_deleted(sizes, |report| &mut report.documents);
+        let sizes = weigh(store, blobs, paths::blob)?;
+        report.count_deleted(sizes, |report| &mut report.blobs);
+        let sizes = weigh(store, recipes, paths::recipe)?;
+        report.count_deleted(sizes, |report| &mut report.recipes);
+        let sizes = weigh(store, objects, paths::object)?;
+        report.count_deleted(sizes, |report| &mut report.objects);
+        let sizes = weigh(store, inodes, paths::inode)?;
+        report.count_deleted(sizes, |report| &mut report.inodes);
+        Ok(report)
     }
+}
+
+/// Returns what unlinking these files would give.
+fn weigh<I: Sync>(store: &Store, files: &[I], below: fn(&I) -> PathBuf) -> Result<Unlinked> {
+    let each = files.par_iter().map(|id| store.weigh(&below(id)));
+    let each = each.map(|weight| Ok(weight?.unwrap_or_default()));
+    each.try_reduce(Unlinked::default, |one, other| Ok(one.add(other)))
 }
 
 fn look(collector: &Collector<'_>, watch: &dyn Watch) -> Result<(Marks, Dead, Report)> {
@@ -56,9 +104,6 @@ fn look(collector: &Collector<'_>, watch: &dyn Watch) -> Result<(Marks, Dead, Re
     let marks = Marks::of(collector, watch)?;
     let (mut dead, mut report) = (Dead::default(), Report::default());
     look_at_objects(store, &marks, (&mut dead, &mut report))?;
-    if report.objects.kept < marks.content_count() {
-        marks.check_contents(store)?;
-    }
     watch.check()?;
     look_at_inodes(store, &marks, (&mut dead, &mut report))?;
     look_at_recipes(store, &marks, (&mut dead, &mut report))?;
@@ -69,20 +114,32 @@ fn look(collector: &Collector<'_>, watch: &dyn Watch) -> Result<(Marks, Dead, Re
     Ok((marks, dead, report))
 }
 
+/// Looks at names alone: how long a live object is its recipes say, and a dead one is looked at before it goes.
 fn look_at_objects(
     store: &Store,
     marks: &Marks,
     (dead, report): (&mut Dead, &mut Report),
 ) -> Result<()> {
     let folder = store.root().join("objects");
-    let walked = walk_fanned(&folder, ContentId::from_hex, |files| {
-        let live = |file: &Present<ContentId>| marks.has_content(&file.id);
-        Ok(sort_out(&files, |report| &mut report.objects, live))
+    let live = marks.contents();
+    let walked = walk_names(&folder, ContentId::from_hex, |_, ids| {
+        let all = ids.len();
+        let dead: Vec<ContentId> = ids.into_iter().filter(|id| !live.has(id)).collect();
+        Ok((all - dead.len(), dead))
     })?;
-    for (goes, part) in walked.folders {
+    let count = walked.folders.iter().map(|(_, dead)| dead.len()).sum();
+    dead.objects.reserve_exact(count);
+    let mut kept = 0;
+    for (some, goes) in walked.folders {
+        kept += some;
         dead.objects.extend(goes);
-        report.add(part);
     }
+    let elsewhere = match kept < live.len() {
+        true => marks.check_contents(store)?,
+        false => 0,
+    };
+    report.objects.kept = kept as u64;
+    report.objects.kept_bytes = live.bytes().saturating_sub(elsewhere);
     report.strays.extend(walked.strays);
     Ok(())
 }
@@ -94,14 +151,14 @@ fn look_at_inodes(
     marks: &Marks,
     (dead, report): (&mut Dead, &mut Report),
 ) -> Result<()> {
-    let anything = marks.content_count() > 0;
+    let anything = marks.contents().len() > 0;
     let walked = walk_fanned(&store.root().join("inodes"), InodeId::from_hex, |files| {
         let stays = |file: &Present<InodeId>| anything && file.links > 1;
-        Ok(sort_out(&files, |report| &mut report.inodes, stays))
+        Ok(sort_out(&files, stays))
     })?;
-    for (goes, part) in walked.folders {
+    for (goes, kept) in walked.folders {
         dead.inodes.extend(goes);
-        report.add(part);
+        report.inodes.add(kept);
     }
     report.strays.extend(walked.strays);
     Ok(())
@@ -115,10 +172,9 @@ fn look_at_recipes(
     let walked = walk_digests(&store.root().join("layers"))?;
     for files in walked.folders {
         let live = |file: &Present<Digest>| marks.has_layer(&DiffId(file.id));
-        let (goes, part) = sort_out(&files, |report| &mut report.recipes, live);
-        dead.recipes
-            .extend(goes.into_iter().map(|(id, bytes)| (DiffId(id), bytes)));
-        report.add(part);
+        let (goes, kept) = sort_out(&files, live);
+        dead.recipes.extend(goes.into_iter().map(DiffId));
+        report.recipes.add(kept);
     }
     report.strays.extend(walked.strays);
     Ok(())
@@ -131,40 +187,27 @@ fn look_at_blobs(
 ) -> Result<()> {
     let walked = walk_digests(&store.root().join("blobs"))?;
     for file in walked.folders.iter().flatten() {
-        let fate = match marks.has_blob(&file.id) {
-            true => Fate::Stays,
-            false => Fate::Goes,
-        };
-        let is_json = store.may_be_document(&file.id, file.stat.size)?;
-        let (tally, goes) = match is_json {
+        let (tally, goes) = match store.may_be_document(&file.id, file.stat.size)? {
             true => (&mut report.documents, &mut dead.documents),
             false => (&mut report.blobs, &mut dead.blobs),
         };
-        tally.count(file, fate);
-        report.count_space(file, fate);
-        goes.extend((fate == Fate::Goes).then_some((file.id, file.stat.size)));
+        match marks.has_blob(&file.id) {
+            true => tally.count_kept(file.stat.size),
+            false => goes.push(file.id),
+        }
     }
     report.strays.extend(walked.strays);
     Ok(())
 }
 
-/// Returns which files go, and the numbers of all.
-fn sort_out<I: Copy>(
-    files: &[Present<I>],
-    tally: fn(&mut Report) -> &mut Tally,
-    stays: impl Fn(&Present<I>) -> bool,
-) -> (Vec<(I, u64)>, Report) {
-    let (mut goes, mut report) = (Vec::new(), Report::default());
+/// Returns which files go, and the numbers of those that stay.
+fn sort_out<I: Copy>(files: &[Present<I>], stays: impl Fn(&Present<I>) -> bool) -> (Vec<I>, Tally) {
+    let (mut goes, mut tally) = (Vec::new(), Tally::default());
     for file in files {
-        let fate = match stays(file) {
-            true => Fate::Stays,
-            false => Fate::Goes,
-        };
-        tally(&mut report).count(file, fate);
-        report.count_space(file, fate);
-        if fate == Fate::Goes {
-            goes.push((file.id, file.stat.size));
+        match stays(file) {
+            true => tally.count_kept(file.stat.size),
+            false => goes.push(file.id),
         }
     }
-    (goes, report)
+    (goes, tally)
 }

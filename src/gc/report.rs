@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::store::trash::Unlinked;
-use crate::store::verify::present::Present;
 
 /// What a plan finds, and what its sweep then did: a dry run reports the same numbers.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
@@ -53,13 +52,6 @@ pub struct Size {
     pub disk_bytes: u64,
 }
 
-/// Whether a file stays.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Fate {
-    Stays,
-    Goes,
-}
-
 impl Report {
     /// Tells whether the sweep has nothing to do.
     pub fn is_clean(&self) -> bool {
@@ -79,15 +71,14 @@ impl Report {
             .all(|tally| tally.deleted == 0)
     }
 
-    /// Counts a file that goes: its bytes come back unless somebody else has a link to it.
-    pub(super) fn count_space<I>(&mut self, file: &Present<I>, fate: Fate) {
-        let size = match (fate, file.links) {
-            (Fate::Stays, _) => return,
-            (Fate::Goes, 0 | 1) => &mut self.freed,
-            (Fate::Goes, _) => &mut self.held_by_checkouts,
-        };
-        size.bytes += file.stat.size;
-        size.disk_bytes += file.disk_bytes;
+    /// Counts files of one kind that would go, and what comes back of the disk.
+    pub(super) fn count_deleted(
+        &mut self,
+        files: Unlinked,
+        tally: impl FnOnce(&mut Self) -> &mut Tally,
+    ) {
+        self.count_unlinked(files);
+        tally(self).count_deleted(files);
     }
 
     /// Counts what was unlinked, or would be.
@@ -116,55 +107,20 @@ impl Report {
             disk_bytes: trash.freed_disk + trash.held_disk,
         });
     }
-
-    /// Adds what another part of the walk counted.
-    pub(super) fn add(&mut self, other: Self) {
-        let Self {
-            objects,
-            inodes,
-            recipes,
-            documents,
-            blobs,
-            freed,
-            held_by_checkouts,
-            in_trash,
-            strays,
-        } = other;
-        self.objects.add(objects);
-        self.inodes.add(inodes);
-        self.recipes.add(recipes);
-        self.documents.add(documents);
-        self.blobs.add(blobs);
-        self.freed.add(freed);
-        self.held_by_checkouts.add(held_by_checkouts);
-        self.in_trash.add(in_trash);
-        self.strays.extend(strays);
-    }
 }
 
 impl Tally {
-    pub(super) fn count<I>(&mut self, file: &Present<I>, fate: Fate) {
-        match fate {
-            Fate::Stays => {
-                self.kept += 1;
-                self.kept_bytes += file.stat.size;
-            }
-            Fate::Goes => {
-                self.deleted += 1;
-                self.deleted_bytes += file.stat.size;
-            }
-        }
-    }
-
-    /// Takes back that a file goes: somebody named what needs it meanwhile.
-    pub(super) fn spare(&mut self, bytes: u64) {
-        self.deleted -= 1;
-        self.deleted_bytes -= bytes;
+    pub(super) fn count_kept(&mut self, bytes: u64) {
         self.kept += 1;
         self.kept_bytes += bytes;
     }
 
-    fn add(&mut self, other: Self) {
+    pub(super) fn count_deleted(&mut self, files: Unlinked) {
+        self.deleted += files.files;
+        self.deleted_bytes += files.bytes();
+    }
+
+    pub(super) fn add(&mut self, other: Self) {
         let Self {
             deleted,
             deleted_bytes,

@@ -12,11 +12,10 @@ use rayon::prelude::*;
 use super::mark::Marks;
 use super::plan::{Dead, Plan};
 use super::report::{Report, Size, Tally};
-use crate::digest::ContentId;
 use crate::error::Result;
-use crate::store::catalog::{DeadRows, Live as _, TreeRow};
+use crate::store::catalog::{DeadRows, TreeRow};
 use crate::store::trash::Unlinked;
-use crate::store::{Collector, paths};
+use crate::store::{Batch, Collector, paths};
 use crate::watch::Watch;
 
 /// How long one batch may keep others waiting.
@@ -24,9 +23,6 @@ const GOAL: Duration = Duration::from_millis(8);
 
 /// How long those who wait to enter get between two batches that keep them out.
 const PAUSE: Duration = Duration::from_micros(300);
-
-/// How many rows one batch has at the most.
-const MOST: usize = 4096;
 
 /// How often a transaction is tried that others come before.
 const TRIES: u32 = 64;
@@ -46,7 +42,7 @@ impl Plan<'_> {
         report.freed = Size::default();
         report.held_by_checkouts = Size::default();
         report.count_unlinked(collector.earlier());
-        watch.begin("sweeping", Some(dead.bytes()));
+        watch.begin("sweeping", None);
         let mut sweep = Sweep {
             collector: &collector,
             marks,
@@ -58,23 +54,6 @@ impl Plan<'_> {
         watch.end();
         swept.map(|()| sweep.report)
     }
-}
-
-impl Dead {
-    fn bytes(&self) -> u64 {
-        let Self {
-            documents,
-            blobs,
-            recipes,
-            objects,
-            inodes,
-        } = self;
-        sum(documents) + sum(blobs) + sum(recipes) + sum(objects) + sum(inodes)
-    }
-}
-
-fn sum<I>(files: &[(I, u64)]) -> u64 {
-    files.iter().map(|(_, bytes)| bytes).sum()
 }
 
 struct Sweep<'a> {
@@ -96,13 +75,15 @@ struct Kind<I> {
 impl Sweep<'_> {
     fn run(&mut self, dead: &Dead, patience: Duration) -> Result<()> {
         let rows = self.dead_rows()?;
-        let nothing = self.report.is_clean() && rows.objects.is_empty() && rows.trees.is_empty();
+        let nothing = dead.is_empty() && !rows.has_objects && rows.trees.is_empty();
         if nothing && self.collector.store().trash()?.is_empty() {
             return Ok(());
         }
         self.epoch = self.collector.open_trash()?;
         // First the index: it must never speak of a file that is gone.
-        self.drop_objects(&rows.objects)?;
+        if rows.has_objects {
+            self.drop_objects()?;
+        }
         self.discard_all(dead)?;
         self.collector.begin_epoch()?;
         if self.collector.wait_for_others(patience, self.watch)? {
@@ -124,33 +105,26 @@ impl Sweep<'_> {
         }
     }
 
-    fn drop_objects(&mut self, dead: &[ContentId]) -> Result<()> {
-        let mut pace = Pace::of_rows();
-        let (mut left, mut tries) = (dead, 0);
-        while !left.is_empty() {
+    fn drop_objects(&mut self) -> Result<()> {
+        let (mut after, mut tries) = (None, 0);
+        loop {
             self.watch.check()?;
-            let (batch, rest) = left.split_at(pace.most.min(left.len()));
             let (collector, marks) = (self.collector, &mut self.marks);
-            let mut begin = Instant::now();
             let done = collector.store().change_catalog_if(|change| {
-                // Looked at inside: whoever commits claims first, and writes its rows after.
-                begin = Instant::now();
-                // A live object without a record does no harm: in the end this goes on with what is marked.
+                // Looked at inside: whoever commits claims first, and writes its rows after. A live object without a
+                // record does no harm: in the end this goes on with what is marked.
                 if !marks.are_complete(collector)? && tries < TRIES {
                     return Ok(None);
                 }
-                let mut batch = batch.to_vec();
-                batch.retain(|id| !marks.object(id));
-                change.drop_objects(&batch).map(Some)
+                change.drop_objects(after, marks).map(Some)
             })?;
             match done {
-                Some(()) => (left, tries) = (rest, 0),
+                Some(None) => return self.catch_up(),
+                Some(last) => (after, tries) = (last, 0),
                 None => tries += 1,
             }
-            pace.took(begin.elapsed());
             self.catch_up()?;
         }
-        Ok(())
     }
 
     /// Marks what came meanwhile, while others go on.
@@ -193,12 +167,25 @@ impl Sweep<'_> {
         self.discard(&dead.inodes, &inodes)
     }
 
-    fn discard<I: Sync>(&mut self, files: &[(I, u64)], kind: &Kind<I>) -> Result<()> {
-        let mut pace = Pace::of_files();
-        let mut left = files;
-        while !left.is_empty() {
+    fn discard<I: Sync>(&mut self, files: &[I], kind: &Kind<I>) -> Result<()> {
+        // A lane for each thread: files of one folder are near each other, and the system removes them one by one.
+        let threads = rayon::current_num_threads();
+        let mut lanes: Vec<&[I]> = files.chunks(files.len().div_ceil(threads).max(1)).collect();
+        let (mut pace, mut was_alone) = (Pace::default(), false);
+        while lanes.iter().any(|lane| !lane.is_empty()) {
             self.watch.check()?;
-            let (files, rest) = left.split_at(pace.most.min(left.len()));
+            let most = pace.most.div_ceil(threads);
+            let parts: Vec<&[I]> = lanes
+                .iter()
+                .map(|lane| &lane[..most.min(lane.len())])
+                .collect();
+            // Between two batches: nobody waits for this.
+            let begin = Instant::now();
+            let files = self.look(&parts, kind)?;
+            if was_alone {
+                // Who waits to enter needs a moment to do so: the next batch would be faster, again and again.
+                std::thread::sleep(PAUSE.saturating_sub(begin.elapsed()));
+            }
             let batch = self.collector.begin_batch(self.epoch)?;
             let begin = Instant::now();
             if !self.marks.are_complete(self.collector)? {
@@ -206,52 +193,81 @@ impl Sweep<'_> {
                 self.catch_up()?;
                 continue;
             }
-            let (live, dead): (Vec<_>, Vec<_>) = files
-                .iter()
-                .partition(|(id, _)| (kind.is_live)(&self.marks, id));
-            let unlinked = dead.par_iter().map(|(id, bytes)| {
-                self.watch.advance(*bytes);
-                batch.discard(&(kind.below)(id))
-            });
-            let unlinked =
-                unlinked.try_reduce(Unlinked::default, |one, other| Ok(one.add(other)))?;
-            let was_alone = batch.is_alone();
+            let gone = self.discard_batch(&batch, &files, kind)?;
+            was_alone = batch.is_alone();
             drop(batch);
             pace.took(begin.elapsed());
-            left = rest;
-            if was_alone && !left.is_empty() {
-                // Who waits to enter needs a moment to do so: the next batch would be faster, again and again.
-                std::thread::sleep(PAUSE);
+            (kind.tally)(&mut self.report).count_deleted(gone);
+            if was_alone {
+                self.report.count_unlinked(gone);
             }
-            self.report.count_unlinked(unlinked);
-            let tally = (kind.tally)(&mut self.report);
-            live.iter().for_each(|(_, bytes)| tally.spare(*bytes));
+            for (lane, part) in lanes.iter_mut().zip(parts) {
+                *lane = &lane[part.len()..];
+            }
         }
         Ok(())
     }
 
+    /// Looks at files, lane by lane; what is gone already is left out.
+    fn look<'i, I: Sync>(&self, lanes: &[&'i [I]], kind: &Kind<I>) -> Result<Vec<Lane<'i, I>>> {
+        let store = self.collector.store();
+        let look = |lane: &&'i [I]| {
+            let files = lane.iter().map(|id| {
+                let below = (kind.below)(id);
+                let weight = store.weigh(&below)?;
+                Ok(weight.map(|weight| (id, below, weight)))
+            });
+            files.filter_map(Result::transpose).collect()
+        };
+        lanes.par_iter().map(look).collect()
+    }
+
+    /// Discards what of a batch is not live by now; returns what that was.
+    fn discard_batch<I: Sync>(
+        &mut self,
+        batch: &Batch<'_>,
+        lanes: &[Lane<'_, I>],
+        kind: &Kind<I>,
+    ) -> Result<Unlinked> {
+        let (marks, watch) = (&self.marks, self.watch);
+        let is_live = |id: &I| (kind.is_live)(marks, id);
+        let discard = |lane: &Lane<'_, I>| {
+            let mut gone = Unlinked::default();
+            for (_, below, weight) in lane.iter().filter(|(id, ..)| !is_live(id)) {
+                batch.discard(below)?;
+                watch.advance(weight.bytes());
+                gone = gone.add(*weight);
+            }
+            Ok(gone)
+        };
+        let gone = lanes.par_iter().map(discard);
+        let gone = gone.try_reduce(Unlinked::default, |one, other| Ok(one.add(other)))?;
+        let spared: Vec<u64> = lanes
+            .iter()
+            .flatten()
+            .filter(|(id, ..)| is_live(id))
+            .map(|(_, _, weight)| weight.bytes())
+            .collect();
+        let tally = (kind.tally)(&mut self.report);
+        spared.into_iter().for_each(|bytes| tally.count_kept(bytes));
+        Ok(gone)
+    }
+
     /// Drops rows of trees; where others add some all the time, the rest is left to the next collection.
     fn drop_trees(&mut self, dead: &[TreeRow]) -> Result<()> {
-        let mut pace = Pace::of_rows();
         let (mut left, mut tries) = (dead, 0);
         while !left.is_empty() && tries < TRIES {
             self.watch.check()?;
-            let (batch, rest) = left.split_at(pace.most.min(left.len()));
             let (collector, marks) = (self.collector, &mut self.marks);
-            let mut begin = Instant::now();
             let done = collector.store().change_catalog_if(|change| {
                 // Looked at inside: whoever commits claims first, and writes its rows after.
-                begin = Instant::now();
                 if !marks.are_complete(collector)? || marks.are_rows_old(change)? {
                     return Ok(None);
                 }
-                let mut batch = batch.to_vec();
-                batch.retain(|row| !row.is_live(marks));
-                change.drop_trees(&batch).map(Some)
+                change.drop_dead_trees(left, marks).map(Some)
             })?;
-            pace.took(begin.elapsed());
-            if done.is_some() {
-                (left, tries) = (rest, 0);
+            if let Some(done) = done {
+                (left, tries) = (&left[done..], 0);
                 continue;
             }
             tries += 1;
@@ -262,37 +278,31 @@ impl Sweep<'_> {
     }
 }
 
-/// How many files or rows go in one batch.
+/// Files that one thread discards, with where they are and what unlinking them gives.
+type Lane<'i, I> = Vec<(&'i I, PathBuf, Unlinked)>;
+
+/// How many files go in one batch.
 struct Pace {
     most: usize,
-    least: usize,
-    limit: usize,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { most: 512 }
+    }
 }
 
 impl Pace {
-    fn of_files() -> Self {
-        Self {
-            most: 512,
-            least: 128,
-            // Unlinking a file that is large or not in memory takes far longer than most: no batch is all that many.
-            limit: 1024,
-        }
-    }
+    const LEAST: usize = 128;
 
-    /// A transaction waits for the disk whatever it holds: smaller ones would keep others waiting as long, and more often.
-    fn of_rows() -> Self {
-        Self {
-            most: MOST,
-            least: 1024,
-            limit: MOST,
-        }
-    }
+    /// Unlinking a file that is large or not in memory takes far longer than most: no batch is all that many.
+    const LIMIT: usize = 1024;
 
     fn took(&mut self, time: Duration) {
         if time > GOAL {
-            self.most = (self.most / 2).max(self.least);
+            self.most = (self.most / 2).max(Self::LEAST);
         } else if time < GOAL / 2 {
-            self.most = (self.most * 2).min(self.limit);
+            self.most = (self.most * 2).min(Self::LIMIT);
         }
     }
 }

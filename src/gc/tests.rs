@@ -134,7 +134,7 @@ fn a_dry_run_deletes_nothing_and_reports_what_the_real_run_does() {
     let dry = plan(collector(&sample), &Unwatched)
         .unwrap()
         .report()
-        .clone();
+        .unwrap();
     assert_eq!(all_files(&sample), before);
     let bytes: u64 = before.iter().map(|f| fs::metadata(f).unwrap().len()).sum();
     let disk: u64 = before

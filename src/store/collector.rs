@@ -306,12 +306,10 @@ impl Batch<'_> {
     }
 
     /// Moves a file to the trash, or unlinks it where nobody can need it; that it is gone already is fine.
-    ///
-    /// Returns what was unlinked.
-    pub(crate) fn discard(&self, below: &Path) -> Result<Unlinked> {
+    pub(crate) fn discard(&self, below: &Path) -> Result<()> {
         match &self.alone {
-            Some(_alone) => trash::unlink(&self.store.path(below)),
-            None => self.move_away(below).map(|()| Unlinked::default()),
+            Some(_alone) => durable::remove(&self.store.path(below)),
+            None => self.move_away(below),
         }
     }
 

@@ -310,10 +310,15 @@ impl Store {
 
     /// Tells whether an object's file is there, in its place or in the trash.
     pub fn has_object(&self, id: &ContentId) -> Result<bool> {
+        Ok(self.object_size(id)?.is_some())
+    }
+
+    /// Returns the length of an object's file, in its place or in the trash, or `None` where it is nowhere.
+    pub fn object_size(&self, id: &ContentId) -> Result<Option<u64>> {
         let look = |place: &Path| fs::symlink_metadata(self.path(place));
         match self.wherever(&paths::object(id), look)? {
-            Ok(_) => Ok(true),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Ok(metadata) => Ok(Some(metadata.len())),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(e).context("look at the object", id),
         }
     }

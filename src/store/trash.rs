@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
+use rustix::fs::{AtFlags, StatxFlags};
 
 use super::locks::Mode;
 use super::{Store, durable, epochs};
@@ -41,9 +42,14 @@ impl Unlinked {
         }
     }
 
-    fn of(seen: &fs::Metadata) -> Self {
-        let (bytes, disk) = (seen.len(), seen.blocks() * 512);
-        match seen.nlink() {
+    /// Returns the lengths of all of them.
+    pub fn bytes(&self) -> u64 {
+        self.freed + self.held
+    }
+
+    fn of(bytes: u64, blocks: u64, links: u64) -> Self {
+        let disk = blocks * 512;
+        match links {
             0 | 1 => Self {
                 files: 1,
                 freed: bytes,
@@ -102,6 +108,19 @@ impl Store {
             }
         }
         Ok(act(below))
+    }
+
+    /// Returns what unlinking a file that is in place would give, or `None` where there is none.
+    pub(crate) fn weigh(&self, below: &Path) -> Result<Option<Unlinked>> {
+        let wanted = StatxFlags::SIZE | StatxFlags::BLOCKS | StatxFlags::NLINK;
+        match rustix::fs::statx(&self.folder, below, AtFlags::SYMLINK_NOFOLLOW, wanted) {
+            Ok(seen) => {
+                let (size, blocks) = (seen.stx_size, seen.stx_blocks);
+                Ok(Some(Unlinked::of(size, blocks, seen.stx_nlink.into())))
+            }
+            Err(rustix::io::Errno::NOENT) => Ok(None),
+            Err(e) => Err(e).context("look at", quoted(below)),
+        }
     }
 
     /// Returns where a file is in the trash, the newest first.
@@ -170,26 +189,20 @@ fn is_there(path: &Path) -> Result<bool> {
 pub(super) fn empty(store: &Store, epoch: u64) -> Result<Unlinked> {
     let root = store.path(place(epoch, Path::new("")));
     let files = files_below(&root)?;
-    let unlinked = sum(&files, |path| unlink(path))?;
+    let unlinked = sum(&files, |path| {
+        let Some(seen) = look(path)? else {
+            return Ok(Unlinked::default());
+        };
+        durable::remove(path).map(|()| seen)
+    })?;
     durable::remove_folder(&root)?;
     Ok(unlinked)
-}
-
-/// Unlinks a file; that it is gone already is fine.
-pub(super) fn unlink(path: &Path) -> Result<Unlinked> {
-    let Some(seen) = look(path)? else {
-        return Ok(Unlinked::default());
-    };
-    durable::remove(path)?;
-    Ok(Unlinked::of(&seen))
 }
 
 /// Returns what [`empty`] would unlink.
 pub(super) fn measure(store: &Store, epoch: u64) -> Result<Unlinked> {
     let files = files_below(&store.path(place(epoch, Path::new(""))))?;
-    sum(&files, |path| {
-        Ok(look(path)?.as_ref().map(Unlinked::of).unwrap_or_default())
-    })
+    sum(&files, |path| Ok(look(path)?.unwrap_or_default()))
 }
 
 fn sum(
@@ -200,10 +213,10 @@ fn sum(
     all.try_reduce(Unlinked::default, |one, other| Ok(one.add(other)))
 }
 
-/// Returns what the system says of a file, or `None` where somebody claimed it meanwhile.
-fn look(path: &Path) -> Result<Option<fs::Metadata>> {
+/// Returns what unlinking a file would give, or `None` where somebody claimed it meanwhile.
+fn look(path: &Path) -> Result<Option<Unlinked>> {
     match fs::symlink_metadata(path) {
-        Ok(seen) => Ok(Some(seen)),
+        Ok(seen) => Ok(Some(Unlinked::of(seen.len(), seen.blocks(), seen.nlink()))),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e).context("look at", quoted(path)),
     }

@@ -1,17 +1,20 @@
 //! Owns changing: `Change`, all of what is written in one transaction, and which rows a sweep may drop.
 
+use std::ops::Bound;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use redb::{ReadableTable, WriteTransaction};
 
 use super::say;
 use super::tables::{
-    CHAINS, COMMITS, COUNTERS, IMAGES, LARGE, LAYERS, NODES, OBJECTS, SWEEPS, key,
+    CHAINS, COMMITS, COUNTERS, IMAGES, LARGE, LAYERS, NODES, OBJECTS, SWEEPS, from, key,
 };
 use crate::digest::{ChainId, ContentId, DiffId, Digest, TreeId};
 use crate::error::Result;
 use crate::image::Image;
 use crate::store::inodes::Given;
+use crate::store::locks::Gate;
 use crate::store::objects;
 
 /// A change of the catalog, all of it or nothing.
@@ -22,7 +25,17 @@ use crate::store::objects;
 pub struct Change<'a> {
     pub(super) transaction: &'a WriteTransaction,
     pub(super) path: &'a Path,
+    pub(super) gate: &'a Gate,
 }
+
+/// How many rows are dropped between two looks at who waits.
+const STRIDE: usize = 512;
+
+/// How many rows one transaction drops at the most: what it writes has to reach the disk before anybody goes on.
+const MOST: usize = 16 << 10;
+
+/// How long a transaction drops rows though others wait.
+const SLICE: Duration = Duration::from_millis(8);
 
 impl Change<'_> {
     fn say<T, E: Into<redb::Error>>(&self, result: std::result::Result<T, E>) -> Result<T> {
@@ -125,19 +138,57 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// Drops records of objects.
-    pub fn drop_objects(&self, ids: &[ContentId]) -> Result<()> {
+    /// Drops records of dead objects, those after `after`: all of them, or some where others wait.
+    ///
+    /// Returns the last that was looked at, or `None` where that was the last there is.
+    pub fn drop_objects(
+        &self,
+        mut after: Option<ContentId>,
+        live: &dyn Live,
+    ) -> Result<Option<ContentId>> {
         let mut objects = self.say(self.transaction.open_table(OBJECTS))?;
         let mut large = self.say(self.transaction.open_table(LARGE))?;
-        for id in ids {
-            let Some(row) = self.say(objects.remove(id.0))? else {
-                continue;
-            };
-            if let Ok(given) = Given::decode(row.value()) {
-                self.say(large.remove((given.stat.size, id.0)))?;
+        let (begin, mut dropped) = (Instant::now(), 0);
+        while !self.has_done_enough(begin, dropped)? {
+            let mut some = Vec::with_capacity(STRIDE);
+            let range = (from(after.map(|id| id.0)), Bound::Unbounded);
+            for row in self.say(objects.range(range))?.take(STRIDE) {
+                some.push(ContentId(self.say(row)?.0.value()));
             }
+            let Some(last) = some.last() else {
+                return Ok(None);
+            };
+            after = Some(*last);
+            some.retain(|id| !live.object(id));
+            for id in &some {
+                let row = self.say(objects.remove(id.0))?;
+                let given = row.and_then(|row| Given::decode(row.value()).ok());
+                if let Some(given) = given.filter(|given| given.stat.size >= objects::LARGE) {
+                    self.say(large.remove((given.stat.size, id.0)))?;
+                }
+            }
+            dropped += some.len();
         }
-        Ok(())
+        Ok(after)
+    }
+
+    /// Drops rows of trees, those that are not live: all of them, or some where others wait.
+    ///
+    /// Returns how many it went through.
+    pub fn drop_dead_trees(&self, rows: &[TreeRow], live: &dyn Live) -> Result<usize> {
+        let (begin, mut done) = (Instant::now(), 0);
+        while done < rows.len() && !self.has_done_enough(begin, done)? {
+            let some = &rows[done..rows.len().min(done + STRIDE)];
+            let dead = some.iter().filter(|row| !row.is_live(live)).copied();
+            self.drop_trees(&dead.collect::<Vec<TreeRow>>())?;
+            done += some.len();
+        }
+        Ok(done)
+    }
+
+    /// Tells whether a transaction that drops rows should end: it is large, or keeps others waiting.
+    fn has_done_enough(&self, begin: Instant, dropped: usize) -> Result<bool> {
+        Ok(dropped >= MOST || begin.elapsed() >= SLICE && self.gate.is_waited_for()?)
     }
 
     /// Drops rows of trees, and counts that.
@@ -161,8 +212,8 @@ impl Change<'_> {
 /// Rows that nothing live needs.
 #[derive(Clone, Debug, Default)]
 pub struct DeadRows {
-    /// Records of objects.
-    pub objects: Vec<ContentId>,
+    /// Whether records of objects are among them.
+    pub has_objects: bool,
     /// Rows of trees, those first that lead to others.
     pub trees: Vec<TreeRow>,
 }

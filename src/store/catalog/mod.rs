@@ -186,6 +186,7 @@ impl Catalog {
         let done = write(&Change {
             transaction: &transaction,
             path: &self.path,
+            gate: &self.gate,
         })?;
         match done {
             Some(_) => say(&self.path, transaction.commit())?,

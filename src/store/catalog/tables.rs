@@ -1,5 +1,7 @@
 //! Owns what tables the catalog has, and what their keys look like.
 
+use std::ops::Bound;
+
 use redb::TableDefinition;
 
 use crate::digest::Digest;
@@ -19,6 +21,11 @@ pub(super) const SWEEPS: &str = "sweeps";
 
 /// Counts the transactions that added rows of trees.
 pub(super) const COMMITS: &str = "commits";
+
+/// Where a range begins that goes on after a row.
+pub(super) fn from(after: Option<[u8; 32]>) -> Bound<[u8; 32]> {
+    after.map_or(Bound::Unbounded, Bound::Excluded)
+}
 
 pub(super) fn key(digest: &Digest) -> Vec<u8> {
     let mut key = Vec::with_capacity(65);

@@ -14,7 +14,7 @@ use redb::{
 
 use super::change::{DeadRows, Live, TreeRow};
 use super::tables::{
-    CHAINS, COMMITS, COUNTERS, IMAGES, LARGE, LAYERS, NODES, OBJECTS, SWEEPS, key, unkey,
+    CHAINS, COMMITS, COUNTERS, IMAGES, LARGE, LAYERS, NODES, OBJECTS, SWEEPS, from, key, unkey,
 };
 use super::{Catalog, say, wrong};
 use crate::digest::{ChainId, ContentId, DiffId, Digest, TreeId};
@@ -317,8 +317,8 @@ impl View {
         let images = digests(|open| &open.images)?;
         let layers = digests(|open| &open.layers)?;
         let chains = self.chains()?.into_iter().map(|(id, _)| id);
-        let nodes = self.dead_ids(|open| &open.nodes, |id| live.node(&TreeId(*id)))?;
-        let objects = self.dead_ids(|open| &open.objects, |id| live.object(&ContentId(*id)))?;
+        let nodes = self.dead_ids(|open| &open.nodes, usize::MAX, |id| live.node(&TreeId(*id)))?;
+        let objects = self.dead_ids(|open| &open.objects, 1, |id| live.object(&ContentId(*id)))?;
         // Whoever stops between two batches leaves no row that leads to one which is gone.
         let trees = images.into_iter().map(TreeRow::Image);
         let trees = trees.chain(chains.map(TreeRow::Chain));
@@ -326,14 +326,16 @@ impl View {
         let mut trees: Vec<TreeRow> = trees.filter(|row| !row.is_live(live)).collect();
         trees.extend(nodes.into_iter().map(|id| TreeRow::Node(TreeId(id))));
         Ok(DeadRows {
-            objects: objects.into_iter().map(ContentId).collect(),
+            has_objects: !objects.is_empty(),
             trees,
         })
     }
 
+    /// Returns the ids of dead rows; it looks for no more once it has so many.
     fn dead_ids(
         &self,
         table: fn(&Open) -> &ReadOnlyTable<[u8; 32], &'static [u8]>,
+        enough: usize,
         is_live: impl Fn(&[u8; 32]) -> bool,
     ) -> Result<Vec<[u8; 32]>> {
         let mut dead = Vec::new();
@@ -346,7 +348,7 @@ impl View {
                 };
                 rows.take(STRIDE).map(id).collect::<Result<Vec<[u8; 32]>>>()
             })?;
-            let Some(last) = ids.last() else {
+            let Some(last) = ids.last().filter(|_| dead.len() < enough) else {
                 return Ok(dead);
             };
             after = Some(*last);
@@ -363,8 +365,3 @@ type Row<'a> = (
 
 /// A row of an id.
 type IdRow<'a> = (AccessGuard<'a, [u8; 32]>, AccessGuard<'a, &'static [u8]>);
-
-/// Where a range begins that goes on after a row.
-fn from(after: Option<[u8; 32]>) -> Bound<[u8; 32]> {
-    after.map_or(Bound::Unbounded, Bound::Excluded)
-}

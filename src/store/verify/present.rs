@@ -20,8 +20,6 @@ pub(crate) struct Present<I> {
     pub(crate) id: I,
     /// What the system shows of it.
     pub(crate) stat: Stat,
-    /// What it takes of the disk, in bytes.
-    pub(crate) disk_bytes: u64,
     /// How many names it has, those in checkouts too.
     pub(crate) links: u64,
 }
@@ -45,6 +43,46 @@ where
     I: Ord + Copy + Send,
     T: Send,
 {
+    walk_fans(folder, |fan, path| {
+        let (files, strays) = files_in(path, |rest| parse(&format!("{fan}{rest}")))?;
+        Ok((each(files)?, strays))
+    })
+}
+
+/// Walks `objects/` or `inodes/` in parallel, too, but looks at no file: calls `each` with the path of a folder and the
+/// names in it.
+pub(crate) fn walk_names<I, T>(
+    folder: &Path,
+    parse: fn(&str) -> Option<I>,
+    each: impl Fn(&Path, Vec<I>) -> Result<T> + Sync,
+) -> Result<Walked<T>>
+where
+    T: Send,
+{
+    walk_fans(folder, |fan, path| {
+        let (mut ids, mut strays) = (Vec::new(), Vec::new());
+        let mut name = fan.to_owned();
+        let context = || quoted(path);
+        for entry in fs::read_dir(path).context("read the folder", context())? {
+            let entry = entry.context("read the folder", context())?;
+            let kind = entry.file_type().context("read the folder", context())?;
+            let rest = entry.file_name();
+            name.truncate(fan.len());
+            name.push_str(rest.to_str().unwrap_or_default());
+            match parse(&name).filter(|_| kind.is_file()) {
+                Some(id) => ids.push(id),
+                None => strays.push(path.join(rest)),
+            }
+        }
+        Ok((each(path, ids)?, strays))
+    })
+}
+
+/// Calls `each` with the two digits and the path of every folder, in parallel; it returns strays, too.
+fn walk_fans<T: Send>(
+    folder: &Path,
+    each: impl Fn(&str, &Path) -> Result<(T, Vec<PathBuf>)> + Sync,
+) -> Result<Walked<T>> {
     let mut strays = Vec::new();
     let mut fans = Vec::new();
     for (name, kind, _) in list(folder)? {
@@ -57,11 +95,7 @@ where
     fans.sort();
     let walked: Vec<(T, Vec<PathBuf>)> = fans
         .par_iter()
-        .map(|fan| {
-            let (files, strays) =
-                files_in(&folder.join(fan), |rest| parse(&format!("{fan}{rest}")))?;
-            Ok((each(files)?, strays))
-        })
+        .map(|fan| each(fan, &folder.join(fan)))
         .collect::<Result<_>>()?;
     let (folders, more): (Vec<T>, Vec<Vec<PathBuf>>) = walked.into_iter().unzip();
     strays.extend(more.into_iter().flatten());
@@ -139,7 +173,6 @@ fn files_in<I: Ord + Copy>(
         files.push(Present {
             id,
             stat: stat_of(&seen),
-            disk_bytes: seen.blocks() * 512,
             links: seen.nlink(),
         });
     }
@@ -167,7 +200,8 @@ fn metadata(entry: &DirEntry) -> Result<Option<fs::Metadata>> {
     }
 }
 
-fn stat_of(seen: &fs::Metadata) -> Stat {
+/// Returns what a change leaves traces in.
+pub(crate) fn stat_of(seen: &fs::Metadata) -> Stat {
     Stat {
         size: seen.size(),
         // The mask leaves 12 bits, which fit.
