@@ -32,7 +32,7 @@ pub(super) fn fill(maker: &Maker<'_>, tally: &mut Tally) -> Result<()> {
         stop: AtomicBool::new(false),
         state: Mutex::default(),
         kept: AtomicUsize::new(0),
-        most_kept: MOST_KEPT.min(KEPT + 4 * rayon::current_num_threads()),
+        most_kept: most_kept(),
     };
     rayon::scope(|scope| walk.enter(scope, 0, None));
     let State {
@@ -60,6 +60,14 @@ pub(super) fn fill(maker: &Maker<'_>, tally: &mut Tally) -> Result<()> {
         maker.join(group, tally)
     })?);
     tally.check_harm(maker.plan, maker.writer.store())
+}
+
+/// Returns how many handles may be kept: a quarter of those that there may be, at the most.
+fn most_kept() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let quarter = limit.and_then(|limit| usize::try_from(limit / 4).ok());
+    let wanted = MOST_KEPT.min(KEPT + 4 * rayon::current_num_threads());
+    wanted.min(quarter.unwrap_or(MOST_KEPT))
 }
 
 struct Walk<'a> {
