@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::digest::{ContentId, DiffId, Digest};
+use crate::digest::{DiffId, Digest};
 use crate::error::Result;
 use crate::recipe::ContentRef;
 use crate::store::reach::{ImageDocs, Reach};
@@ -195,121 +195,127 @@ fn disk_of(store: &Store) -> Result<(u64, OnDisk)> {
 
 /// Computes what images share, each given by its layers; reads each layer's recipe once and no file's content.
 pub fn shares(store: &Store, images: &[Vec<DiffId>], watch: &dyn Watch) -> Result<Shares> {
-    let mut owners: BTreeMap<DiffId, Owner> = BTreeMap::new();
+    let mut owners: BTreeMap<DiffId, BTreeSet<usize>> = BTreeMap::new();
     for (at, image) in images.iter().enumerate() {
         for layer in image {
-            owners
-                .entry(*layer)
-                .and_modify(|owner| *owner = owner.with(Owner::One(at)))
-                .or_insert(Owner::One(at));
+            owners.entry(*layer).or_default().insert(at);
         }
     }
-    let mut table = Table::default();
-    let mut carried: BTreeMap<DiffId, Vec<u32>> = BTreeMap::new();
-    let mut result = Shares::default();
-    let layers: Vec<(DiffId, Owner)> = owners.into_iter().collect();
-    // A few at a time: what is read is held only until the table knows it.
-    for some in layers.chunks(rayon::current_num_threads() * 4) {
-        watch.check()?;
-        let read: Vec<Result<(u64, Vec<ContentRef>)>> = some
-            .par_iter()
-            .map(|(layer, _)| read_layer(store, layer))
+    let layers: Vec<&DiffId> = owners.keys().collect();
+    let read = |layer: &&DiffId| watch.check().and_then(|()| Carried::of(store, layer));
+    let read: Vec<Result<Carried>> = layers.par_iter().map(read).collect();
+    let carried = read.into_iter().collect::<Result<Vec<Carried>>>()?;
+    let mut result = Shares {
+        per_image: vec![Share::default(); images.len()],
+        tars: carried.iter().map(|layer| layer.tar_size).sum(),
+        in_layers: carried.iter().map(|layer| layer.bytes).sum(),
+        ..Shares::default()
+    };
+    let owners: Vec<&BTreeSet<usize>> = owners.values().collect();
+    for (layers, amount) in amounts(&carried) {
+        result.objects += amount.contents;
+        result.unique += amount.bytes;
+        let of: BTreeSet<usize> = layers
+            .iter()
+            .flat_map(|layer| owners[*layer].iter().copied())
             .collect();
-        for ((layer, owner), read) in some.iter().zip(read) {
-            let (tar_size, contents) = read?;
-            result.tars += tar_size;
-            result.in_layers += contents.iter().map(|content| content.size).sum::<u64>();
-            carried.insert(
-                *layer,
-                contents
-                    .iter()
-                    .map(|content| table.note(content, *owner))
-                    .collect(),
-            );
+        for image in &of {
+            result.per_image[*image].add(amount.bytes, of.len());
         }
     }
-    result.objects = table.contents.len() as u64;
-    result.unique = table.contents.iter().map(|content| content.size).sum();
-    result.per_image = table.share_out(images, &carried);
     Ok(result)
 }
 
-fn read_layer(store: &Store, layer: &DiffId) -> Result<(u64, Vec<ContentRef>)> {
-    let recipe = store.recipe(layer)?;
-    Ok((recipe.trailer().tar_size, recipe.contents()?))
+/// What a layer carries.
+struct Carried {
+    tar_size: u64,
+    /// The bytes of all its files.
+    bytes: u64,
+    /// Sorted, each once.
+    contents: Vec<ContentRef>,
 }
 
-/// Which images need something.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Owner {
-    One(usize),
-    Many,
-}
+impl Carried {
+    fn of(store: &Store, layer: &DiffId) -> Result<Self> {
+        let recipe = store.recipe(layer)?;
+        let mut contents = recipe.contents()?;
+        let bytes = contents.iter().map(|content| content.size).sum();
+        contents.sort_unstable_by_key(|content| content.id);
+        contents.dedup_by_key(|content| content.id);
+        Ok(Self {
+            tar_size: recipe.trailer().tar_size,
+            bytes,
+            contents,
+        })
+    }
 
-impl Owner {
-    fn with(self, other: Self) -> Self {
-        if self == other { self } else { Self::Many }
+    /// Returns the contents that begin with a byte.
+    fn beginning_with(&self, byte: u8) -> &[ContentRef] {
+        let begin = self.contents.partition_point(|c| c.id.0[0] < byte);
+        let rest = &self.contents[begin..];
+        &rest[..rest.partition_point(|c| c.id.0[0] == byte)]
     }
 }
 
-/// Every content once, under a number: layers are then lists of numbers.
-#[derive(Default)]
-struct Table {
-    numbers: HashMap<ContentId, u32>,
-    contents: Vec<Known>,
+/// How much there is of something.
+#[derive(Clone, Copy, Default)]
+struct Amount {
+    contents: u64,
+    bytes: u64,
 }
 
-struct Known {
-    size: u64,
-    owner: Owner,
-}
-
-impl Table {
-    fn note(&mut self, content: &ContentRef, owner: Owner) -> u32 {
-        // Four billion contents do not fit the memory that this table is in.
-        let next = u32::try_from(self.contents.len()).unwrap_or(u32::MAX);
-        let number = *self.numbers.entry(content.id).or_insert(next);
-        match self.contents.get_mut(number as usize) {
-            Some(known) => known.owner = known.owner.with(owner),
-            None => self.contents.push(Known {
-                size: content.size,
-                owner,
-            }),
-        }
-        number
+/// Returns how much exactly these layers carry, by their numbers, for each set of layers that carries anything.
+fn amounts(layers: &[Carried]) -> HashMap<Vec<usize>, Amount> {
+    let parts: Vec<HashMap<Vec<usize>, Amount>> = (0..=u8::MAX)
+        .into_par_iter()
+        .map(|byte| amounts_of(byte, layers))
+        .collect();
+    let mut all: HashMap<Vec<usize>, Amount> = HashMap::new();
+    for (layers, amount) in parts.into_iter().flatten() {
+        all.entry(layers).or_default().add(amount);
     }
+    all
+}
 
-    fn share_out(
-        &self,
-        images: &[Vec<DiffId>],
-        carried: &BTreeMap<DiffId, Vec<u32>>,
-    ) -> Vec<Share> {
-        // The last image that counted a content, so that each counts it once.
-        let mut counted = vec![usize::MAX; self.contents.len()];
-        let mut shares = Vec::with_capacity(images.len());
-        for (at, image) in images.iter().enumerate() {
-            let mut share = Share::default();
-            let numbers = image
-                .iter()
-                .filter_map(|layer| carried.get(layer))
-                .flatten();
-            let mut is_first =
-                |number: &u32| std::mem::replace(&mut counted[*number as usize], at) != at;
-            for number in numbers.filter(|number| is_first(number)) {
-                share.add(&self.contents[*number as usize]);
-            }
-            shares.push(share);
+/// Does the same for contents that begin with one byte.
+fn amounts_of(byte: u8, layers: &[Carried]) -> HashMap<Vec<usize>, Amount> {
+    let mut all: Vec<(&ContentRef, usize)> = Vec::new();
+    for (at, layer) in layers.iter().enumerate() {
+        all.extend(layer.beginning_with(byte).iter().map(|c| (c, at)));
+    }
+    // Stable: the layers of one content stay in order. Sorted runs are merged.
+    all.sort_by_key(|(content, _)| content.id);
+    let mut amounts: HashMap<Vec<usize>, Amount> = HashMap::new();
+    let mut of: Vec<usize> = Vec::new();
+    for same in all.chunk_by(|(one, _), (other, _)| one.id == other.id) {
+        of.clear();
+        of.extend(same.iter().map(|(_, layer)| layer));
+        let amount = Amount {
+            contents: 1,
+            bytes: same.first().map_or(0, |(content, _)| content.size),
+        };
+        match amounts.get_mut(of.as_slice()) {
+            Some(found) => found.add(amount),
+            None => drop(amounts.insert(of.clone(), amount)),
         }
-        shares
+    }
+    amounts
+}
+
+impl Amount {
+    fn add(&mut self, other: Self) {
+        self.contents += other.contents;
+        self.bytes += other.bytes;
     }
 }
 
 impl Share {
-    fn add(&mut self, content: &Known) {
-        self.files += content.size;
-        match content.owner {
-            Owner::One(_) => self.exclusive += content.size,
-            Owner::Many => self.shared += content.size,
+    /// Counts bytes that so many images need.
+    fn add(&mut self, bytes: u64, images: usize) {
+        self.files += bytes;
+        match images {
+            1 => self.exclusive += bytes,
+            _ => self.shared += bytes,
         }
     }
 }

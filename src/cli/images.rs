@@ -33,6 +33,7 @@ pub(super) fn run(session: &Session, args: &Images) -> Result<()> {
     let names = store.names()?;
     let mut lines = Vec::new();
     let mut layers: Vec<Vec<DiffId>> = Vec::new();
+    let mut images: Vec<Vec<Digest>> = Vec::new();
     for entry in names.entries() {
         let name = entry
             .name
@@ -40,7 +41,11 @@ pub(super) fn run(session: &Session, args: &Images) -> Result<()> {
             .map_or_else(|| "-".to_owned(), ToString::to_string);
         let reach = Reach::of(&store, std::slice::from_ref(&entry.descriptor))?;
         layers.push(reach.diff_ids().into_iter().collect());
-        lines.push(line(reader.store(), name, &entry.descriptor, &reach)?);
+        images.push(reach.images.keys().copied().collect());
+        lines.push(line(name, &entry.descriptor, &reach));
+    }
+    for (line, files) in lines.iter_mut().zip(files(reader.store(), &images)?) {
+        line.files = files;
     }
     let shares = df::shares(&store, &layers, session.watch())?;
     for (line, share) in lines.iter_mut().zip(shares.per_image) {
@@ -54,7 +59,7 @@ pub(super) fn run(session: &Session, args: &Images) -> Result<()> {
     .print(session)
 }
 
-fn line(store: &Store, name: String, descriptor: &Descriptor, reach: &Reach) -> Result<Line> {
+fn line(name: String, descriptor: &Descriptor, reach: &Reach) -> Line {
     let documents = reach
         .documents
         .values()
@@ -71,28 +76,31 @@ fn line(store: &Store, name: String, descriptor: &Descriptor, reach: &Reach) -> 
         (Some(_), Some(_)) => (format!("{} platforms", reach.images.len()), String::new()),
         (None, _) => ("artifact".to_owned(), String::new()),
     };
-    Ok(Line {
+    Line {
         name,
         digest: descriptor.digest,
         media_type: descriptor.media_type.clone(),
         platform,
         created,
         size: documents.chain(kept).chain(layers.into_values()).sum(),
-        files: files(store, reach)?,
+        files: 0,
         share: Share::default(),
-    })
+    }
 }
 
-/// Counts the regular files of all images that a name leads to.
-fn files(store: &Store, reach: &Reach) -> Result<u64> {
+/// Counts the regular files of the images that each name leads to.
+fn files(store: &Store, names: &[Vec<Digest>]) -> Result<Vec<u64>> {
     store.view(|view| {
-        let mut files = 0;
-        for manifest in reach.images.keys() {
-            if let Some(image) = view.image(manifest)? {
-                files += view.node(&image.root)?.totals().files;
+        let of_name = |images: &Vec<Digest>| {
+            let mut files = 0;
+            for manifest in images {
+                if let Some(image) = view.image(manifest)? {
+                    files += view.node(&image.root)?.totals().files;
+                }
             }
-        }
-        Ok(files)
+            Ok(files)
+        };
+        names.iter().map(of_name).collect()
     })
 }
 

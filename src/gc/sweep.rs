@@ -14,7 +14,7 @@ use super::plan::{Dead, Plan};
 use super::report::{Report, Size, Tally};
 use crate::error::Result;
 use crate::store::catalog::{DeadRows, TreeRow};
-use crate::store::trash::Unlinked;
+use crate::store::trash::{UNLINKERS, Unlinked, in_many};
 use crate::store::{Batch, Collector, paths};
 use crate::watch::Watch;
 
@@ -169,12 +169,13 @@ impl Sweep<'_> {
 
     fn discard<I: Sync>(&mut self, files: &[I], kind: &Kind<I>) -> Result<()> {
         // A lane for each thread: files of one folder are near each other, and the system removes them one by one.
-        let threads = rayon::current_num_threads();
-        let mut lanes: Vec<&[I]> = files.chunks(files.len().div_ceil(threads).max(1)).collect();
+        let mut lanes: Vec<&[I]> = files
+            .chunks(files.len().div_ceil(UNLINKERS).max(1))
+            .collect();
         let (mut pace, mut was_alone) = (Pace::default(), false);
         while lanes.iter().any(|lane| !lane.is_empty()) {
             self.watch.check()?;
-            let most = pace.most.div_ceil(threads);
+            let most = pace.most.div_ceil(UNLINKERS);
             let parts: Vec<&[I]> = lanes
                 .iter()
                 .map(|lane| &lane[..most.min(lane.len())])
@@ -240,8 +241,10 @@ impl Sweep<'_> {
             }
             Ok(gone)
         };
-        let gone = lanes.par_iter().map(discard);
-        let gone = gone.try_reduce(Unlinked::default, |one, other| Ok(one.add(other)))?;
+        let gone = in_many(|| {
+            let gone = lanes.par_iter().map(discard);
+            gone.try_reduce(Unlinked::default, |one, other| Ok(one.add(other)))
+        })?;
         let spared: Vec<u64> = lanes
             .iter()
             .flatten()
@@ -288,12 +291,12 @@ struct Pace {
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { most: 512 }
+        Self { most: 128 }
     }
 }
 
 impl Pace {
-    const LEAST: usize = 128;
+    const LEAST: usize = 64;
 
     /// Unlinking a file that is large or not in memory takes far longer than most: no batch is all that many.
     const LIMIT: usize = 1024;

@@ -8,8 +8,10 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 use rustix::fs::{AtFlags, StatxFlags};
 
 use super::locks::Mode;
@@ -209,8 +211,25 @@ fn sum(
     files: &[PathBuf],
     each: impl Fn(&PathBuf) -> Result<Unlinked> + Sync + Send,
 ) -> Result<Unlinked> {
-    let all = files.par_iter().map(each);
-    all.try_reduce(Unlinked::default, |one, other| Ok(one.add(other)))
+    in_many(|| {
+        let all = files.par_iter().map(each);
+        all.try_reduce(Unlinked::default, |one, other| Ok(one.add(other)))
+    })
+}
+
+/// On how many threads files are unlinked. A file system that tells its disk at once what is free (ext4 with `discard`)
+/// has each of them wait for the disk, whatever the processor could do meanwhile.
+pub(crate) const UNLINKERS: usize = 16;
+
+/// Does work in parallel that waits for the disk, on [`UNLINKERS`] threads.
+pub(crate) fn in_many<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    static MANY: LazyLock<Option<ThreadPool>> =
+        LazyLock::new(|| ThreadPoolBuilder::new().num_threads(UNLINKERS).build().ok());
+    match &*MANY {
+        Some(many) => many.install(work),
+        // Where the system gives no threads, those that are there have to do.
+        None => work(),
+    }
 }
 
 /// Returns what unlinking a file would give, or `None` where somebody claimed it meanwhile.

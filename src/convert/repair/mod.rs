@@ -15,16 +15,19 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::num::NonZeroUsize;
 
+use rayon::prelude::*;
+
 pub use self::report::{Refused, Repair, Report};
 
 use self::offers::Offers;
 use super::rebuild::{self, Damage, Led, Rows};
 use super::source::Source;
-use crate::digest::{DiffId, Digest};
+use crate::digest::{DiffId, Digest, TreeId};
 use crate::error::{Cause, Result};
+use crate::image::Image;
 use crate::store::lost::Stored;
-use crate::store::reach::Reach;
-use crate::store::verify::{Depth, Finding, Findings, Kind, verify};
+use crate::store::reach::{ImageDocs, Reach};
+use crate::store::verify::{Depth, Finding, Findings, Kind, verify, verify_beside};
 use crate::store::{Reader, Store, Writer};
 use crate::watch::Watch;
 
@@ -38,26 +41,35 @@ pub fn check(
     watch: &dyn Watch,
     jobs: NonZeroUsize,
 ) -> Result<Findings> {
-    let mut findings = verify(reader, depth, watch, jobs)?;
     let store = reader.store();
     // A torn catalog is a finding; asking the store for one would take it away.
     let has_catalog = store.root().join("catalog.redb").exists();
-    if findings.is_sound() && depth == Depth::Full && has_catalog {
-        check_trees(store, &mut findings)?;
+    if depth == Depth::Quick || !has_catalog {
+        return verify(reader, depth, watch, jobs);
+    }
+    let roots = || roots_from_recipes(store, watch);
+    let (mut findings, roots) = verify_beside((reader, depth), watch, jobs, roots)?;
+    if findings.is_sound() {
+        for (image, root) in roots? {
+            findings.note_root(&image, &[image.manifest.to_string()], &root);
+        }
     }
     Ok(findings)
 }
 
-/// Computes every image's tree anew from its layers' recipes, and compares.
-fn check_trees(store: &Store, findings: &mut Findings) -> Result<()> {
-    for (digest, docs) in Reach::of_all(store)?.images {
-        let Some(image) = store.view(|view| view.image(&digest))? else {
-            continue;
+/// Computes every image's tree anew from its layers' recipes.
+fn roots_from_recipes(store: &Store, watch: &dyn Watch) -> Result<Vec<(Image, TreeId)>> {
+    let images: Vec<(Digest, ImageDocs)> = Reach::of_all(store)?.images.into_iter().collect();
+    let roots = images.par_iter().map(|(digest, docs)| {
+        watch.check()?;
+        let Some(image) = store.view(|view| view.image(digest))? else {
+            return Ok(None);
         };
-        let root = rebuild::root_from_recipes(store, &docs)?;
-        findings.note_root(&image, &[digest.to_string()], &root);
-    }
-    Ok(())
+        let root = rebuild::root_from_recipes(store, docs)?;
+        Ok(Some((image, root)))
+    });
+    let roots = roots.collect::<Result<Vec<Option<(Image, TreeId)>>>>()?;
+    Ok(roots.into_iter().flatten().collect())
 }
 
 /// Mends what can be mended; `sources` are where else the same images are.

@@ -1,17 +1,21 @@
 //! Hashes objects and inodes, and compares their metadata with what they were given.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 use super::layers::CHUNK;
-use super::present::{Present, walk_digests, walk_fanned};
+use super::present::{Present, stat_of, walk_digests, walk_fanned, walk_names};
 use super::{Bench, Damage, Depth, Finding, Findings, Kind, Need, Needed, Whose};
 use crate::digest::{ContentHasher, ContentId, InodeId};
-use crate::error::{Cause, Result};
+use crate::error::{Cause, Context as _, Result, quoted};
 use crate::meta::Xattrs;
 use crate::store::inodes::{Given, Stat, is_inode, is_kin, read_xattrs};
 use crate::store::{Store, paths};
@@ -38,39 +42,32 @@ pub(super) fn check_objects(
     result: &mut Findings,
 ) -> Result<Vec<Damage>> {
     let needed = Mutex::new(needed);
-    let walked = walk_fanned(
-        &bench.store.root().join("objects"),
-        ContentId::from_hex,
-        |files| {
-            let expected: Vec<Option<u64>> = {
-                let mut needed = needed.lock().unwrap_or_else(PoisonError::into_inner);
-                // What is left in the end is missing.
-                files
-                    .iter()
-                    .map(|file| needed.remove(&file.id).map(|need| need.size))
-                    .collect()
-            };
-            let (givens, mut damages) = givens_of(bench.store, &files)?;
-            let all = files.par_iter().zip(expected).zip(givens);
-            let found: Vec<Option<Damage>> = all
-                .map(|((file, size), given)| check_object(bench, file, size, given.as_ref()))
-                .collect::<Result<_>>()?;
-            damages.extend(found.into_iter().flatten());
-            Ok((
-                damages,
-                files.len() as u64,
-                files.iter().map(|file| file.stat.size).sum::<u64>(),
-            ))
-        },
-    )?;
+    let folder = bench.store.root().join("objects");
+    let walked = match bench.depth {
+        Depth::Full => walk_names(&folder, ContentId::from_hex, |path, mut ids| {
+            ids.sort_unstable();
+            let folder = open_folder(path)?;
+            let read = |id: &ContentId| Opened::of(bench, &folder, &paths::object(id));
+            check_folder(bench, (&ids, &needed), |at, expected| {
+                Ok(match read(&ids[at])? {
+                    Ok(file) => check_object(bench, &ids[at], file, expected)?,
+                    Err(e) => (Some(object(&ids[at], Kind::Unreadable, e.to_string())), 0),
+                })
+            })
+        })?,
+        Depth::Quick => walk_fanned(&folder, ContentId::from_hex, |files| {
+            let ids: Vec<ContentId> = files.iter().map(|file| file.id).collect();
+            check_folder(bench, (&ids, &needed), |at, expected| {
+                Ok((quick_check(&files[at], expected), 0))
+            })
+        })?,
+    };
     result.strays.extend(walked.strays);
     let mut damages = Vec::new();
     for (found, count, bytes) in walked.folders {
         damages.extend(found);
         result.checked.objects += count;
-        if bench.depth == Depth::Full {
-            result.checked.bytes += bytes;
-        }
+        result.checked.bytes += bytes;
     }
     let needed = needed.into_inner().unwrap_or_else(PoisonError::into_inner);
     for (id, Need { size, .. }) in needed.into_iter().filter(|(_, need)| need.is_promised) {
@@ -83,18 +80,59 @@ pub(super) fn check_objects(
     Ok(damages)
 }
 
+/// What an object should be, as far as that is known.
+struct Expected {
+    size: Option<u64>,
+    given: Option<Given>,
+}
+
+impl Expected {
+    /// Says that a file of so many bytes is too short, where it is.
+    fn shorter(&self, id: &ContentId, seen: u64) -> Option<Damage> {
+        let size = self.size.or(self.given.map(|given| given.stat.size));
+        let size = size.filter(|size| seen < *size)?;
+        let detail = format!("it has {seen} bytes, expected {size}");
+        Some(object(id, Kind::Truncated, detail))
+    }
+
+    fn changes(&self, seen: &Stat) -> String {
+        let given = self.given.as_ref();
+        given.map_or_else(String::new, |given| changes(seen, &given.stat))
+    }
+}
+
+/// Calls `each` for every object of a folder; returns what it found, how many there are and how many bytes were read.
+fn check_folder(
+    bench: Bench<'_>,
+    (ids, needed): (&[ContentId], &Mutex<Needed>),
+    each: impl Fn(usize, &Expected) -> Result<(Option<Damage>, u64)> + Sync,
+) -> Result<(Vec<Damage>, u64, u64)> {
+    let sizes: Vec<Option<u64>> = {
+        let mut needed = needed.lock().unwrap_or_else(PoisonError::into_inner);
+        // What is left in the end is missing.
+        ids.iter()
+            .map(|id| needed.remove(id).map(|need| need.size))
+            .collect()
+    };
+    let (givens, mut damages) = givens_of(bench.store, ids)?;
+    let expected = sizes.into_par_iter().zip(givens).enumerate();
+    let found: Vec<(Option<Damage>, u64)> = expected
+        .map(|(at, (size, given))| each(at, &Expected { size, given }))
+        .collect::<Result<_>>()?;
+    let bytes = found.iter().map(|(_, bytes)| bytes).sum();
+    damages.extend(found.into_iter().filter_map(|(damage, _)| damage));
+    Ok((damages, ids.len() as u64, bytes))
+}
+
 /// Reads what these objects were given, in a short transaction of its own: others may need the catalog meanwhile.
-fn givens_of(
-    store: &Store,
-    files: &[Present<ContentId>],
-) -> Result<(Vec<Option<Given>>, Vec<Damage>)> {
-    let none = || files.iter().map(|_| None).collect();
+fn givens_of(store: &Store, ids: &[ContentId]) -> Result<(Vec<Option<Given>>, Vec<Damage>)> {
+    let none = || ids.iter().map(|_| None).collect();
     if !store.root().join("catalog.redb").exists() {
         return Ok((none(), Vec::new()));
     }
     let mut damages = Vec::new();
     let givens = store.view(|view| {
-        let read = |file: &Present<ContentId>| match view.given(&file.id) {
+        let read = |id: &ContentId| match view.given(id) {
             Err(e) if matches!(e.cause(), Cause::Damaged(_)) => {
                 damages.push(
                     Finding::new(Kind::CatalogDisagrees, "catalog.redb", e.to_string()).into(),
@@ -103,7 +141,7 @@ fn givens_of(
             }
             other => other,
         };
-        files.iter().map(read).collect()
+        ids.iter().map(read).collect()
     });
     match givens {
         Ok(givens) => Ok((givens, damages)),
@@ -120,43 +158,44 @@ fn object(id: &ContentId, kind: Kind, detail: impl Into<String>) -> Damage {
     }
 }
 
+/// Looks at an object without reading it.
+fn quick_check(file: &Present<ContentId>, expected: &Expected) -> Option<Damage> {
+    let seen = file.stat.size;
+    if let Some(damage) = expected.shorter(&file.id, seen) {
+        return Some(damage);
+    }
+    let changes = expected.changes(&file.stat);
+    let found = |detail: String| Some(object(&file.id, Kind::Changed, detail));
+    match (
+        expected.size.filter(|size| seen != *size),
+        changes.is_empty(),
+    ) {
+        (_, false) => found(through_a_link(&changes)),
+        (Some(size), true) => found(format!("it has {seen} bytes, expected {size}")),
+        (None, true) => None,
+    }
+}
+
+/// Reads an object; returns how long it is, too.
 fn check_object(
     bench: Bench<'_>,
-    file: &Present<ContentId>,
-    size: Option<u64>,
-    given: Option<&Given>,
-) -> Result<Option<Damage>> {
-    let found = |kind, detail: String| Ok(Some(object(&file.id, kind, detail)));
-    let seen = file.stat.size;
-    if let Some(size) = size
-        .or(given.map(|given| given.stat.size))
-        .filter(|size| seen < *size)
-    {
+    id: &ContentId,
+    file: Opened,
+    expected: &Expected,
+) -> Result<(Option<Damage>, u64)> {
+    let (stat, seen) = (file.stat, file.stat.size);
+    let found = |kind, detail: String| Ok((Some(object(id, kind, detail)), seen));
+    if let Some(damage) = expected.shorter(id, seen) {
         bench.watch.advance(seen);
-        return found(
-            Kind::Truncated,
-            format!("it has {seen} bytes, expected {size}"),
-        );
+        return Ok((Some(damage), seen));
     }
-    let changes = given
-        .map(|given| changes(&file.stat, &given.stat))
-        .unwrap_or_default();
-    if bench.depth == Depth::Quick {
-        return match (size.filter(|size| seen != *size), changes.is_empty()) {
-            (_, false) => found(Kind::Changed, through_a_link(&changes)),
-            (Some(size), true) => found(
-                Kind::Changed,
-                format!("it has {seen} bytes, expected {size}"),
-            ),
-            (None, true) => Ok(None),
-        };
-    }
-    let (id, xattrs) = match read(bench, &paths::object(&file.id), seen)? {
+    let changes = expected.changes(&stat);
+    let (bytes, xattrs) = match file.read(bench)? {
         Ok(read) => read,
         Err(e) => return found(Kind::Unreadable, e.to_string()),
     };
-    if id != file.id {
-        let mut detail = format!("its bytes are those of {id}");
+    if bytes != *id {
+        let mut detail = format!("its bytes are those of {bytes}");
         if !changes.is_empty() {
             detail = format!("{detail}; {}", through_a_link(&changes));
         }
@@ -165,12 +204,12 @@ fn check_object(
     if !changes.is_empty() {
         return found(Kind::Changed, through_a_link(&changes));
     }
-    match given {
-        Some(given) if !is_inode(&given.inode, &id, &given.stat, &xattrs) => found(
+    match &expected.given {
+        Some(given) if !is_inode(&given.inode, id, &given.stat, &xattrs) => found(
             Kind::Changed,
             "its extended attributes are not those it was given".to_owned(),
         ),
-        _ => Ok(None),
+        _ => Ok((None, seen)),
     }
 }
 
@@ -202,50 +241,52 @@ pub(super) fn changes(seen: &Stat, given: &Stat) -> String {
 
 /// Hashes every inode that was made for a checkout: its name says both its bytes and its metadata.
 pub(super) fn check_inodes(bench: Bench<'_>, result: &mut Findings) -> Result<Vec<Damage>> {
-    let walked = walk_fanned(
-        &bench.store.root().join("inodes"),
-        InodeId::from_hex,
-        |files| {
-            let found: Vec<Option<Damage>> = files
-                .par_iter()
-                .map(|file| check_inode(bench, file))
-                .collect::<Result<_>>()?;
-            let bytes = files.iter().map(|file| file.stat.size).sum::<u64>();
-            Ok((found, files.len() as u64, bytes))
-        },
-    )?;
+    let folder = bench.store.root().join("inodes");
+    let walked = walk_names(&folder, InodeId::from_hex, |path, ids| {
+        let folder = open_folder(path)?;
+        let found: Vec<(Option<Damage>, u64)> = ids
+            .par_iter()
+            .map(|id| check_inode(bench, &folder, id))
+            .collect::<Result<_>>()?;
+        Ok(found)
+    })?;
     result.strays.extend(walked.strays);
     let mut damages = Vec::new();
-    for (found, count, bytes) in walked.folders {
-        damages.extend(found.into_iter().flatten());
-        result.checked.inodes += count;
+    for (damage, bytes) in walked.folders.into_iter().flatten() {
+        damages.extend(damage);
+        result.checked.inodes += 1;
         result.checked.bytes += bytes;
     }
     Ok(damages)
 }
 
-fn check_inode(bench: Bench<'_>, file: &Present<InodeId>) -> Result<Option<Damage>> {
-    let below = paths::inode(&file.id);
-    let whose = Whose::Inode(file.id, (file.stat.uid, file.stat.gid));
-    let found = |kind, detail: String| {
-        Ok(Some(Damage {
-            finding: Finding::of_file(kind, &below, detail),
-            whose,
-        }))
+fn check_inode(bench: Bench<'_>, folder: &OwnedFd, id: &InodeId) -> Result<(Option<Damage>, u64)> {
+    let below = paths::inode(id);
+    let found = |kind, detail: String, whose| {
+        let finding = Finding::of_file(kind, &below, detail);
+        Some(Damage { finding, whose })
     };
-    match read(bench, &below, file.stat.size)? {
-        Err(e) => found(Kind::Unreadable, e.to_string()),
-        Ok((id, xattrs))
-            if is_kin(&file.id, &id, &file.stat, &xattrs) || is_clamped(&file.stat) =>
-        {
-            Ok(None)
+    let file = match Opened::of(bench, folder, &below)? {
+        Ok(file) => file,
+        Err(e) => {
+            let seen = bench.store.stat_inode(id)?;
+            let owner = seen.map_or((0, 0), |seen| (seen.stx_uid, seen.stx_gid));
+            let whose = Whose::Inode(*id, owner);
+            return Ok((found(Kind::Unreadable, e.to_string(), whose), 0));
         }
-        Ok((id, _)) => {
+    };
+    let stat = file.stat;
+    let whose = Whose::Inode(*id, (stat.uid, stat.gid));
+    let damage = match file.read(bench)? {
+        Err(e) => found(Kind::Unreadable, e.to_string(), whose),
+        Ok((bytes, xattrs)) if is_kin(id, &bytes, &stat, &xattrs) || is_clamped(&stat) => None,
+        Ok((bytes, _)) => {
             let detail =
-                format!("its bytes, those of {id}, or its metadata are not what its name says");
-            found(Kind::Flipped, detail)
+                format!("its bytes, those of {bytes}, or its metadata are not what its name says");
+            found(Kind::Flipped, detail, whose)
         }
-    }
+    };
+    Ok((damage, stat.size))
 }
 
 /// Tells whether a file system that cannot hold every time may have shown another than it was given.
@@ -253,32 +294,63 @@ fn is_clamped(stat: &Stat) -> bool {
     !(i64::from(i32::MIN) + 1..i64::from(i32::MAX)).contains(&stat.mtime.secs)
 }
 
-/// Returns the hash and the attributes of a file below the store; the inner error is the system's.
-///
-/// `size` only says how much memory reading it is worth.
-fn read(bench: Bench<'_>, below: &Path, size: u64) -> Result<io::Result<(ContentId, Xattrs)>> {
-    // A collector may have moved it away since its folder was read.
-    let open = |place: &Path| File::open(bench.store.root().join(place));
-    let mut file = match bench.store.wherever(below, open)? {
-        Ok(file) => file,
-        Err(e) => return Ok(Err(e)),
-    };
-    let mut hasher = ContentHasher::default();
-    // One byte more than the file, so that its end shows in the second read; most files are small.
-    let len = usize::try_from(size.saturating_add(1))
-        .unwrap_or(CHUNK)
-        .min(CHUNK);
-    let mut chunk = vec![0; len];
-    loop {
-        bench.watch.check()?;
-        match file.read(&mut chunk) {
-            Ok(0) => return Ok(read_xattrs(&file).map(|xattrs| (hasher.finish(), xattrs))),
-            Ok(n) => {
-                hasher.update(&chunk[..n]);
-                bench.watch.advance(n as u64);
-            }
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Ok(Err(e)),
-        }
+/// Opens one of the store's folders, for the files in it: their paths need not be walked again then.
+fn open_folder(path: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty()).context("open the folder", quoted(path))
+}
+
+/// A file of the store, open.
+struct Opened {
+    file: File,
+    stat: Stat,
+}
+
+impl Opened {
+    /// Opens a file of an open folder, `below` the store; the inner error is the system's.
+    fn of(bench: Bench<'_>, folder: &OwnedFd, below: &Path) -> Result<io::Result<Self>> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let name = below.file_name().unwrap_or_default();
+        let opened = match rustix::fs::openat(folder, name, flags, Mode::empty()) {
+            // A collector may have moved it away since its folder was read.
+            Err(Errno::NOENT) => bench
+                .store
+                .wherever(below, |place| File::open(bench.store.root().join(place)))?,
+            other => other.map(File::from).map_err(io::Error::from),
+        };
+        Ok(opened.and_then(|file| {
+            let stat = stat_of(&file.metadata()?);
+            Ok(Self { file, stat })
+        }))
     }
+
+    /// Returns its hash and attributes; the inner error is the system's.
+    fn read(mut self, bench: Bench<'_>) -> Result<io::Result<(ContentId, Xattrs)>> {
+        BUFFER.with_borrow_mut(|buffer| {
+            buffer.resize(CHUNK, 0);
+            let (mut hasher, mut len) = (ContentHasher::default(), 0);
+            loop {
+                bench.watch.check()?;
+                match self.file.read(buffer) {
+                    Ok(n) => {
+                        hasher.update(&buffer[..n]);
+                        bench.watch.advance(n as u64);
+                        len += n as u64;
+                        // Most files are small: one that ends where it should is not asked again.
+                        if n == 0 || n < CHUNK && len == self.stat.size {
+                            let xattrs = read_xattrs(&self.file);
+                            return Ok(xattrs.map(|xattrs| (hasher.finish(), xattrs)));
+                        }
+                    }
+                    Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                    Err(e) => return Ok(Err(e)),
+                }
+            }
+        })
+    }
+}
+
+thread_local! {
+    /// What files are read into.
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }

@@ -217,6 +217,16 @@ pub fn verify(
     watch: &dyn Watch,
     jobs: NonZeroUsize,
 ) -> Result<Findings> {
+    verify_beside((reader, depth), watch, jobs, || ()).map(|(findings, ())| findings)
+}
+
+/// Checks all that the store holds, and does other work on the same threads meanwhile.
+pub(crate) fn verify_beside<T: Send>(
+    (reader, depth): (&Reader<'_>, Depth),
+    watch: &dyn Watch,
+    jobs: NonZeroUsize,
+    work: impl FnOnce() -> T + Send,
+) -> Result<(Findings, T)> {
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(jobs.get())
         .build();
@@ -227,24 +237,24 @@ pub fn verify(
         watch,
         depth,
     };
-    pool.install(|| check_all(bench))
+    let (findings, done) = pool.install(|| rayon::join(|| check_all(bench), work));
+    Ok((findings?, done))
 }
 
 fn check_all(bench: Bench<'_>) -> Result<Findings> {
     let mut result = Findings::default();
     let (leads, mut damages) = names::follow(bench.store)?;
     let (needed, damaged_recipes) = layers::check_recipes(bench, &leads, &mut result)?;
-    let leaves = damaged_recipes.is_empty().then_some(&needed);
-    damages.extend(index::check(bench, &leads, leaves, &mut result)?);
-    damages.extend(damaged_recipes);
     let total = match bench.depth {
         Depth::Full => Some(files::bytes_to_hash(bench.store, &needed)?),
         Depth::Quick => None,
     };
     bench.watch.begin("checking", total);
-    let hashed = check_bytes(bench, &leads, needed, &mut result);
+    let is_whole = damaged_recipes.is_empty();
+    damages.extend(damaged_recipes);
+    let checked = check_bytes(bench, &leads, (needed, is_whole), &mut result);
     bench.watch.end();
-    damages.extend(hashed?);
+    damages.extend(checked?);
     let unexplained = leads.unexplained(&damages);
     damages.extend(unexplained);
     blame::find_images(bench, &leads, &mut damages)?;
@@ -253,19 +263,33 @@ fn check_all(bench: Bench<'_>) -> Result<Findings> {
     Ok(result)
 }
 
-/// Checks all that is named by a hash of its bytes, as far as the check goes.
+/// Checks all that is named by a hash of its bytes, as far as the check goes, and the catalog. `needed` is what recipes
+/// need; the flag tells whether all could be read.
 fn check_bytes(
     bench: Bench<'_>,
     leads: &Leads,
-    needed: Needed,
+    (needed, is_whole): (Needed, bool),
     result: &mut Findings,
 ) -> Result<Vec<Damage>> {
-    let mut damages = layers::check_blobs(bench, leads, result)?;
-    damages.extend(files::check_objects(bench, needed, result)?);
-    damages.extend(match bench.depth {
-        Depth::Full => files::check_inodes(bench, result)?,
-        Depth::Quick => quick::check_inodes(bench, leads, result)?,
-    });
+    let mut blobs = Findings::default();
+    // A large blob keeps one thread busy: the others go on with what is small.
+    let (of_blobs, of_files) = rayon::join(
+        || layers::check_blobs(bench, leads, &mut blobs),
+        || -> Result<Vec<Damage>> {
+            let mut damages = index::check(bench, leads, is_whole.then_some(&needed), result)?;
+            damages.extend(files::check_objects(bench, needed, result)?);
+            damages.extend(match bench.depth {
+                Depth::Full => files::check_inodes(bench, result)?,
+                Depth::Quick => quick::check_inodes(bench, leads, result)?,
+            });
+            Ok(damages)
+        },
+    );
+    let mut damages = of_blobs?;
+    damages.extend(of_files?);
+    result.strays.extend(blobs.strays);
+    result.checked.blobs += blobs.checked.blobs;
+    result.checked.bytes += blobs.checked.bytes;
     Ok(damages)
 }
 
