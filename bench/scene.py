@@ -9,9 +9,10 @@ import time
 
 import measuring
 
-# ext4 without a journal does not use an inode again for a minute after it was freed (for six, if that
-# was not written back yet), and looks for others one by one: who makes files then is measured slow.
-RECENTLY = 65
+# ext4 without a journal does not use an inode again for a minute after it was freed, or for six where the
+# block of its table is dirty, which the first new file in it makes it; it looks for others one by one.
+# Whoever makes files in that time is measured slow.
+RECENTLY = 365
 # So few are found again without a search that one would notice.
 FEW = 2000
 
