@@ -10,6 +10,8 @@
 //! Others read, import and name meanwhile: nobody waits for longer than for one batch.
 
 mod mark;
+#[cfg(feature = "bench")]
+pub(crate) mod parts;
 mod plan;
 mod report;
 mod sweep;
