@@ -21,6 +21,9 @@ pub mod image;
 pub mod json;
 pub mod limits;
 pub mod meta;
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod parts;
 pub mod path;
 pub mod recipe;
 pub mod reference;

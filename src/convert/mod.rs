@@ -12,6 +12,8 @@ pub mod import;
 mod inflate;
 mod merge;
 pub(crate) mod overlay;
+#[cfg(feature = "bench")]
+pub(crate) mod parts;
 pub mod rebuild;
 pub mod repair;
 pub(crate) mod replay;

@@ -11,6 +11,8 @@
 
 mod contents;
 mod mark;
+#[cfg(feature = "bench")]
+pub(crate) mod parts;
 mod plan;
 mod report;
 mod sweep;

@@ -7,6 +7,8 @@ mod groups;
 mod host;
 mod link;
 mod owners;
+#[cfg(feature = "bench")]
+pub(crate) mod parts;
 mod plan;
 mod planner;
 mod prepare;
