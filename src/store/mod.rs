@@ -128,7 +128,7 @@ impl Store {
             .hint("name an empty or a new folder"));
         }
         for folder in paths::FOLDERS {
-            durable::create_folder(&root.join(folder))?;
+            make_folder(&root.join(folder))?;
         }
         let _lock = Lock::take(&root.join("locks/names"), With::Exclusive, Wait::Forever)?;
         if root.join("format").exists() {
@@ -410,6 +410,16 @@ impl Store {
     }
 }
 
+/// Makes one of the store's folders.
+fn make_folder(path: &Path) -> Result<()> {
+    durable::create_folder(path)?;
+    if path.ends_with("tmp") {
+        // Each session's files are then made away from what a collection has just deleted.
+        durable::spread_folders_in(path);
+    }
+    Ok(())
+}
+
 /// Makes the folders that are missing: tools that copy a store may leave out empty ones.
 fn make_missing_folders(root: &Path) -> Result<()> {
     for folder in paths::FOLDERS {
@@ -417,7 +427,7 @@ fn make_missing_folders(root: &Path) -> Result<()> {
         if folder.try_exists().context("look at", quoted(&folder))? {
             continue;
         }
-        match durable::create_folder(&folder) {
+        match make_folder(&folder) {
             Err(e) if !e.is_read_only() => return Err(e),
             _ => {}
         }

@@ -74,6 +74,8 @@ impl Disk for Host {
     }
 
     fn sync_all(&self, folder: BorrowedFd<'_>, _path: &Path) -> io::Result<()> {
-        Ok(rustix::fs::syncfs(folder)?)
+        rustix::fs::syncfs(folder)?;
+        // An ext4 without a journal has the disk empty its cache before the last names have come to it: once more then.
+        Ok(rustix::fs::fsync(folder)?)
     }
 }

@@ -13,6 +13,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::IFlags;
+use rustix::io::Errno;
+
 use crate::error::{Cause, Context, Error, Result, quoted};
 
 /// The seam between a store and its disk: every operation that a power cut can undo.
@@ -106,6 +109,22 @@ fn make_folders(path: &Path) -> io::Result<()> {
         }
         (other, _) => other,
     }
+}
+
+/// Asks for each folder that will be made in this one to get a place of its own on the disk.
+///
+/// ext4 looks at each inode that was freed in the last minutes before it takes another near by, and takes one near the
+/// folder: creating files beside many deleted ones is up to ten times slower. Other file systems have no such wish, and
+/// nothing depends on it.
+pub(crate) fn spread_folders_in(path: &Path) {
+    let set = |folder: File| {
+        let flags = rustix::fs::ioctl_getflags(&folder)?;
+        rustix::fs::ioctl_setflags(&folder, flags | IFlags::TOPDIR)
+    };
+    File::open(path)
+        .map_err(|_| Errno::NOENT)
+        .and_then(set)
+        .ok();
 }
 
 /// Creates a folder as [`create_folder`] does, and makes its name durable, and those of the folders made above it.
