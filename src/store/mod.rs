@@ -120,6 +120,10 @@ impl Store {
                     .any(|f| name == f)
         };
         if !ours.iter().all(known) {
+            if root.join("format").exists() {
+                // Another was faster: it is a whole store by now, with all that others put there since.
+                return Ok(());
+            }
             return Err(Error::missing(
                 "make a store in",
                 quoted(root),
@@ -513,6 +517,14 @@ mod tests {
             }
             store.sync_folders(places.into_iter()).unwrap();
         }
+    }
+
+    #[test]
+    fn a_store_that_another_made_meanwhile_is_one() {
+        let dir = tempfile::tempdir().unwrap();
+        Store::make(dir.path()).unwrap();
+        Store::make(dir.path()).unwrap();
+        assert!(Store::open(dir.path(), Wait::Forever).is_ok());
     }
 
     #[test]

@@ -14,9 +14,10 @@ use crate::convert::gather::{Gathered, GatheredLayer};
 use crate::convert::inflate::Keep;
 use crate::convert::source::Source;
 use crate::convert::workers::Workers;
-use crate::digest::{DiffId, DigestHasher};
+use crate::digest::{ContentId, DiffId, DigestHasher};
 use crate::error::{Error, Result};
 use crate::store::Writer;
+use crate::store::catalog::View;
 use crate::store::inodes::Given;
 use crate::warning::Warnings;
 use crate::watch::Watch;
@@ -43,8 +44,8 @@ enum Task<'a> {
 }
 
 /// Whether any content of a layer is not as it should be.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Suspects {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Suspects {
     None,
     Some,
 }
@@ -110,26 +111,45 @@ impl<'a> Work<'a> {
 
     /// Looks whether all contents of a layer that is there are as they were given; those that are not are written
     /// anew. Contents without a record were put in place by an import that died: the layer is read again for them.
-    fn suspect_contents(&self, layer: &DiffId) -> Result<Suspects> {
+    pub(super) fn suspect_contents(&self, layer: &DiffId) -> Result<Suspects> {
         let store = self.writer.store();
         let contents = store.recipe(layer)?.contents()?;
         let givens: Vec<Option<Given>> = store.view(|view| {
             let each = contents.iter().map(|content| view.given(&content.id));
             each.collect()
         })?;
-        let looked = contents.par_iter().zip(givens);
-        let looked = looked.map(|(content, given)| match given {
-            // Another import may be about to record it: it is read again, not replaced.
-            None => Ok(Suspects::Some),
-            Some(given) if store.object_changes(&content.id, &given)?.is_empty() => {
-                Ok(Suspects::None)
-            }
-            Some(_) => {
-                self.writer.suspect(content.id);
-                Ok(Suspects::Some)
-            }
+        self.watch.check()?;
+        let looked = contents.par_iter().zip(givens).map(|(content, given)| {
+            let fits = match given {
+                Some(given) => store.object_changes(&content.id, &given)?.is_empty(),
+                None => false,
+            };
+            Ok((!fits).then_some(content.id))
         });
-        looked.try_reduce(|| Suspects::None, |one, other| Ok(one.max(other)))
+        let odd: Vec<Option<ContentId>> = looked.collect::<Result<_>>()?;
+        let odd: Vec<ContentId> = odd.into_iter().flatten().collect();
+        match odd.is_empty() {
+            true => Ok(Suspects::None),
+            false => store.view(|view| self.suspect(view, &odd)),
+        }
+    }
+
+    /// Looks again, with nothing between a record and its file: since the first look a collector may have taken both, and
+    /// another import have put the content in place with a record of its own.
+    fn suspect(&self, view: &View, odd: &[ContentId]) -> Result<Suspects> {
+        let mut found = Suspects::None;
+        for id in odd {
+            match view.given(id)? {
+                // Another import may be about to record it: it is read again, not replaced.
+                None => found = Suspects::Some,
+                Some(given) if self.writer.store().object_changes(id, &given)?.is_empty() => {}
+                Some(_) => {
+                    self.writer.suspect(*id);
+                    found = Suspects::Some;
+                }
+            }
+        }
+        Ok(found)
     }
 
     fn run(&self, tasks: &[Task<'a>]) -> Result<(Vec<Layer>, Warnings)> {

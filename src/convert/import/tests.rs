@@ -1,16 +1,20 @@
 //! What an import does beside others, one sentence a test.
 
+use std::fs::Permissions;
 use std::num::NonZeroUsize;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::take::Suspects;
 use super::*;
 use crate::gc;
 use crate::meta::Meta;
 use crate::reference::{Pick, Place};
 use crate::store::Store;
 use crate::store::locks::Wait;
+use crate::store::verify::present::walk_digests;
 use crate::store::verify::{Depth, verify};
 use crate::watch::Unwatched;
 
@@ -126,4 +130,61 @@ fn what_was_in_place_without_a_record_is_recorded_as_it_is_in_the_end() {
     let reader = fixture.store.read().unwrap();
     let found = verify(&reader, Depth::Full, &Unwatched, NonZeroUsize::MIN).unwrap();
     assert!(found.is_sound(), "{:#?}", found.findings);
+}
+
+#[test]
+fn what_another_import_put_in_place_between_two_looks_is_not_suspected() {
+    let fixture = Fixture::new();
+    fixture.import(&Unwatched);
+    let store = &fixture.store;
+    let walked = walk_digests(&store.root().join("layers")).unwrap();
+    let layers: Vec<DiffId> = walked
+        .folders
+        .concat()
+        .iter()
+        .map(|f| DiffId(f.id))
+        .collect();
+    let mut seen = 0;
+    for layer in &layers {
+        for content in store.recipe(layer).unwrap().contents().unwrap() {
+            let place = store.root().join(store.object_path(&content.id));
+            let bytes = std::fs::read(&place).unwrap();
+            // A collector takes the file with its record, and another import records one of other metadata.
+            let swap = || {
+                crate::store::durable::remove(&place).unwrap();
+                let given = put(store, &bytes, 0o602);
+                store
+                    .change_catalog(|change| change.put_givens(given.iter()))
+                    .unwrap();
+            };
+            assert_eq!(
+                suspects(store, layer, &AtLast::of(1, &swap)),
+                Suspects::None
+            );
+            // It is suspected where it is not as it was given.
+            let change =
+                || std::fs::set_permissions(&place, Permissions::from_mode(0o600)).unwrap();
+            assert_eq!(
+                suspects(store, layer, &AtLast::of(1, &change)),
+                Suspects::Some
+            );
+            swap();
+            seen += 1;
+        }
+    }
+    assert!(seen > 0);
+}
+
+fn suspects(store: &Store, layer: &DiffId, watch: &dyn Watch) -> Suspects {
+    let writer = store.write().unwrap();
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/sample");
+    let place = Place::Layout(sample, Pick::All);
+    let source = Source::open(&place, &Limits::default(), &|| writer.scratch()).unwrap();
+    let work = take::Work {
+        writer: &writer,
+        source: &source,
+        options: &Options::default(),
+        watch,
+    };
+    work.suspect_contents(layer).unwrap()
 }
