@@ -8,6 +8,8 @@ from results import Row
 from scene import count
 from trial import ImageTrial, Trial, Turn
 
+LINKS = ("hardlink", "copy")
+
 
 class Again(ImageTrial):
     """The import of an image that is there already, against reading its blobs with `sha256sum`."""
@@ -137,8 +139,8 @@ class AfterGc(Gc):
 class Diff(Trial):
     """The difference of two releases, against `diff -rq` of their checkouts.
 
-    The checkouts are by hard links of one store: diff then skips what both have, which is the least
-    that it can do. It compares bytes only, ours metadata too.
+    Checkouts by hard links of one store have inodes in common, which diff skips; of copies, or of what
+    another tool unpacked, it reads everything. It compares bytes only, ours metadata too.
     """
 
     name = "diff"
@@ -155,7 +157,11 @@ class Diff(Trial):
         if not self.scene.has_command("diff"):
             self.measures.absent["diff"] = "this ocistore has no diff"
             return []
-        return [Turn(self.ours, ("diff",)), Turn(self.theirs, ("diff -rq",), "diff")]
+        return [
+            Turn(self.ours, ("diff",)),
+            Turn(self.linked, ("diff -rq",), "diff"),
+            Turn(self.copied, ("diff -rq of copies",), "diff"),
+        ]
 
     def prepared(self):
         if self.place_of is None:
@@ -164,21 +170,42 @@ class Diff(Trial):
             store = os.path.join(self.place_of, "store")
             self.scene.import_into(store, self.pair)
             for image in self.pair:
-                tree = os.path.join(self.place_of, image.name)
-                measuring.prepare(self.scene.command(store, "checkout", "-q", image.name, tree))
+                for link in LINKS:
+                    checkout = [
+                        "checkout",
+                        "-q",
+                        "--link",
+                        link,
+                        image.name,
+                        self.tree(image, link),
+                    ]
+                    measuring.prepare(self.scene.command(store, *checkout))
         return self.place_of
 
     def ours(self, _):
         store, names = os.path.join(self.prepared(), "store"), [image.name for image in self.pair]
         self.measure("diff", self.scene.command(store, "diff", *names))
 
-    def theirs(self, _):
-        trees = [os.path.join(self.prepared(), image.name) for image in self.pair]
-        self.measure("diff -rq", ["diff", "-rq", "--no-dereference", *trees], allowed=(0, 1))
+    def linked(self, _):
+        self.theirs("diff -rq", "hardlink")
+
+    def copied(self, _):
+        self.theirs("diff -rq of copies", "copy")
+
+    def theirs(self, key, link):
+        self.prepared()
+        trees = [self.tree(image, link) for image in self.pair]
+        self.measure(key, ["diff", "-rq", "--no-dereference", *trees], allowed=(0, 1))
+
+    def tree(self, image, link):
+        return os.path.join(self.place_of, f"{link}-{image.name}")
 
     def rows(self):
         work = f"diff {self.pair[0].name} {self.pair[1].name}"
-        return [Row(work, ("diff",), "diff -rq of two checkouts", ("diff -rq",), 0.02)]
+        return [
+            Row(work, ("diff",), "diff -rq of two checkouts by hard links", ("diff -rq",), 0.02),
+            Row(work, ("diff",), "diff -rq of two checkouts by copies", ("diff -rq of copies",)),
+        ]
 
 
 class Fsck(ImageTrial):
