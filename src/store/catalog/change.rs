@@ -32,7 +32,7 @@ pub struct Change<'a> {
 const STRIDE: usize = 512;
 
 /// How many rows one transaction drops at the most: what it writes has to reach the disk before anybody goes on.
-const MOST: usize = 16 << 10;
+const MOST: usize = 4 << 10;
 
 /// How long a transaction drops rows though others wait.
 const SLICE: Duration = Duration::from_millis(8);
