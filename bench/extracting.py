@@ -39,17 +39,10 @@ class Import(Extracting):
 
     def turns(self):
         return [
-            Turn(self.ours, ("import", "first checkout", "checkout again")),
+            Turn(self.take_in_and_out, ("import", "first checkout", "checkout again")),
             Turn(self.umoci, ("umoci raw unpack", "sync after umoci"), "umoci"),
             self.extractor("bsdtar"),
         ]
-
-    def ours(self, folder):
-        store = os.path.join(folder, "store")
-        self.measure("import", self.scene.command(store, "import", self.image.source))
-        for number, key in enumerate(["first checkout", "checkout again"]):
-            tree = os.path.join(folder, f"tree{number}")
-            self.measure(key, self.scene.command(store, "checkout", self.image.name, tree))
 
     def umoci(self, folder):
         source = f"{self.image.folder}:{self.image.tag}"

@@ -36,7 +36,7 @@ class Ostree(ImageTrial):
 
     def turns(self):
         return [
-            Turn(self.ours, ("import", "first checkout", "checkout again")),
+            Turn(self.take_in_and_out, ("import", "first checkout", "checkout again")),
             Turn(self.theirs, ("ostree commit", "ostree checkout -H"), "ostree"),
         ]
 
@@ -46,13 +46,6 @@ class Ostree(ImageTrial):
             if not os.path.exists(target):
                 without_what_it_refuses(layer, target)
             yield target
-
-    def ours(self, folder):
-        store = os.path.join(folder, "store")
-        self.measure("import", self.scene.command(store, "import", self.image.source))
-        for number, key in enumerate(["first checkout", "checkout again"]):
-            tree = os.path.join(folder, f"tree{number}")
-            self.measure(key, self.scene.command(store, "checkout", self.image.name, tree))
 
     def theirs(self, folder):
         repo = f"--repo={folder}/ostree"

@@ -107,6 +107,14 @@ class ImageTrial(Trial):
     def title(self):
         return f"{self.name} {self.image.name}"
 
+    def take_in_and_out(self, folder):
+        """Imports the image into a new store, and checks it out twice."""
+        store = os.path.join(folder, "store")
+        self.measure("import", self.scene.command(store, "import", self.image.source))
+        for number, key in enumerate(["first checkout", "checkout again"]):
+            tree = os.path.join(folder, f"tree{number}")
+            self.measure(key, self.scene.command(store, "checkout", self.image.name, tree))
+
 
 def root_only(*flags):
     """Returns flags that a tool needs where it is not called by root."""

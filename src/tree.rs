@@ -1,6 +1,8 @@
 //! Owns the merkle tree: one node a directory, its canonical bytes, and the two hashes of each.
 //! Refuses every encoding but the canonical one. Byte by byte in `docs/format.md`, "Tree node".
 
+use std::collections::BTreeMap;
+
 use crate::codec::{Cursor, DecodeError, put_bytes, put_meta, put_varint};
 use crate::digest::{ContentId, LinkGroup, ShapeId, TreeId};
 use crate::meta::Meta;
@@ -123,6 +125,18 @@ const FIFO: u8 = 6;
 const LINKED: u8 = 0x80;
 
 impl Node {
+    /// Puts the node's bytes into `nodes` under its id; returns what the node above says of it.
+    pub(crate) fn encode_into(&self, nodes: &mut BTreeMap<TreeId, Vec<u8>>) -> Subtree {
+        let bytes = self.encode();
+        let id = TreeId::of(&bytes);
+        nodes.insert(id, bytes);
+        Subtree {
+            id,
+            shape: self.shape(),
+            totals: self.totals(),
+        }
+    }
+
     /// Returns the canonical bytes, whose hash is the node's id.
     pub fn encode(&self) -> Vec<u8> {
         let mut to = Vec::with_capacity(64 + self.entries.len() * 96);

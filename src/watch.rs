@@ -46,3 +46,42 @@ impl Watch for Unwatched {
         false
     }
 }
+
+/// Does something at one of the times it is asked whether to stop, and never stops.
+#[cfg(test)]
+pub(crate) struct ActsOnce<'t> {
+    asked: std::sync::atomic::AtomicU64,
+    at: u64,
+    act: &'t (dyn Fn() + Sync),
+}
+
+#[cfg(test)]
+impl<'t> ActsOnce<'t> {
+    /// Acts when it is asked for the `at`-th time, counted from 1.
+    pub(crate) fn new(at: u64, act: &'t (dyn Fn() + Sync)) -> Self {
+        let asked = std::sync::atomic::AtomicU64::new(0);
+        Self { asked, at, act }
+    }
+
+    /// Returns how often it was asked.
+    pub(crate) fn asked(self) -> u64 {
+        self.asked.into_inner()
+    }
+}
+
+#[cfg(test)]
+impl Watch for ActsOnce<'_> {
+    fn begin(&self, _what: &str, _total: Option<u64>) {}
+
+    fn advance(&self, _bytes: u64) {}
+
+    fn end(&self) {}
+
+    fn stop(&self) -> bool {
+        let before = self.asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        if before + 1 == self.at {
+            (self.act)();
+        }
+        false
+    }
+}

@@ -152,14 +152,7 @@ fn put(folder: &Folder, nodes: &mut BTreeMap<TreeId, Vec<u8>>) -> Subtree {
         meta: folder.meta.clone(),
         entries,
     };
-    let bytes = node.encode();
-    let id = TreeId::of(&bytes);
-    nodes.insert(id, bytes);
-    Subtree {
-        id,
-        shape: node.shape(),
-        totals: node.totals(),
-    }
+    node.encode_into(nodes)
 }
 
 const CONTENT: Options = Options {

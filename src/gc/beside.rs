@@ -7,7 +7,7 @@ use super::*;
 use crate::reference::ImageName;
 use crate::store::catalog::View;
 use crate::store::verify::{Depth, sample::Sample, verify};
-use crate::watch::{Unwatched, Watch};
+use crate::watch::{ActsOnce, Unwatched, Watch};
 use crate::wire::{self, Descriptor};
 
 fn gc(sample: &Sample) -> Report {
@@ -299,37 +299,19 @@ fn a_folder_of_the_dead_goes_and_one_of_the_living_stays() {
     assert!(living.publish().unwrap().objects.len() == 1);
 }
 
-/// Does something at the first question whether to stop: names are followed by then, and no file was looked at yet.
-struct AfterMarking<'t>(std::sync::Mutex<Option<Box<dyn FnOnce() + Send + 't>>>);
-
-impl<'t> AfterMarking<'t> {
-    fn do_once(act: impl FnOnce() + Send + 't) -> Self {
-        Self(std::sync::Mutex::new(Some(Box::new(act))))
-    }
-}
-
-impl Watch for AfterMarking<'_> {
-    fn begin(&self, _what: &str, _total: Option<u64>) {}
-    fn advance(&self, _bytes: u64) {}
-    fn end(&self) {}
-    fn stop(&self) -> bool {
-        let act = self.0.lock().unwrap().take();
-        act.into_iter().for_each(|act| act());
-        false
-    }
-}
-
 /// Collects while an import puts `parts` in place, claims `root`, and names it.
 fn gc_while_parts_come(sample: &Sample, parts: &[&[u8]], root: &Descriptor) {
     let writer = sample.store.write().unwrap();
-    let watch = AfterMarking::do_once(|| {
+    let arrive = || {
         for part in parts {
             sample.document(part);
         }
         let claim = writer.claim(std::slice::from_ref(root), &HashMap::new());
         sample.name("r:1", root.clone());
         drop(claim.unwrap());
-    });
+    };
+    // At the first question names are followed, and no file was looked at yet.
+    let watch = ActsOnce::new(1, &arrive);
     let plan = plan(sample.store.collect(&Unwatched).unwrap(), &watch).unwrap();
     plan.sweep(Duration::ZERO, &watch).unwrap();
     for part in parts {

@@ -190,14 +190,7 @@ fn put_folder(
         meta: folder.meta.clone(),
         entries,
     };
-    let bytes = node.encode();
-    let id = TreeId::of(&bytes);
-    nodes.insert(id, bytes);
-    Subtree {
-        id,
-        shape: node.shape(),
-        totals: node.totals(),
-    }
+    node.encode_into(nodes)
 }
 
 /// All that is to be seen of one entry; `same` is the first path of the same inode.

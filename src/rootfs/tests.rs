@@ -12,7 +12,7 @@ use crate::digest::ContentId;
 use crate::meta::{Meta, Mtime};
 use crate::path::TreePath;
 use crate::tree::Device;
-use crate::watch::Watch;
+use crate::watch::{ActsOnce, Watch};
 
 const MODES: [LinkMode; 3] = [LinkMode::Hardlink, LinkMode::Reflink, LinkMode::Copy];
 
@@ -563,20 +563,6 @@ fn stopping_at_any_moment_leaves_nothing_behind() {
     assert!(stops > 6, "{stops}");
 }
 
-/// Does something at the first look.
-struct AtFirst<'a>(std::sync::Mutex<Option<Box<dyn FnOnce() + Send + 'a>>>);
-
-impl Watch for AtFirst<'_> {
-    fn begin(&self, _what: &str, _total: Option<u64>) {}
-    fn advance(&self, _bytes: u64) {}
-    fn end(&self) {}
-    fn stop(&self) -> bool {
-        let act = self.0.lock().unwrap().take();
-        act.into_iter().for_each(|act| act());
-        false
-    }
-}
-
 #[test]
 fn an_object_that_was_moved_away_and_came_again_with_other_attributes_is_not_handed_out() {
     let fixture = Fixture::new();
@@ -597,7 +583,7 @@ fn an_object_that_was_moved_away_and_came_again_with_other_attributes_is_not_han
         let bare = crate::store::inodes::Owners::of_process().apply(&meta(0o644, 4));
         crate::store::inodes::give(&again, &bare).unwrap();
     };
-    let watch = AtFirst(std::sync::Mutex::new(Some(Box::new(replace))));
+    let watch = ActsOnce::new(1, &replace);
     let target = fixture.path("out");
     let report = checkout(&writer, &root, &target, &Options::default(), &watch).unwrap();
     let note = crate::store::inodes::get_xattr(&target.join("f"), b"user.note");

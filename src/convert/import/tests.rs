@@ -4,7 +4,6 @@ use std::fs::Permissions;
 use std::num::NonZeroUsize;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::take::Suspects;
@@ -16,7 +15,7 @@ use crate::store::Store;
 use crate::store::locks::Wait;
 use crate::store::verify::present::walk_digests;
 use crate::store::verify::{Depth, verify};
-use crate::watch::Unwatched;
+use crate::watch::{ActsOnce, Unwatched};
 
 struct Fixture {
     _dir: tempfile::TempDir,
@@ -57,32 +56,6 @@ fn put(store: &Store, bytes: &[u8], mode: u16) -> HashMap<ContentId, Given> {
     writer.publish().unwrap().objects
 }
 
-/// Counts how often it is asked whether to stop, and does something the last time.
-struct AtLast<'t> {
-    asked: AtomicU64,
-    last: u64,
-    act: &'t (dyn Fn() + Sync),
-}
-
-impl<'t> AtLast<'t> {
-    fn of(last: u64, act: &'t (dyn Fn() + Sync)) -> Self {
-        let asked = AtomicU64::new(0);
-        Self { asked, last, act }
-    }
-}
-
-impl Watch for AtLast<'_> {
-    fn begin(&self, _what: &str, _total: Option<u64>) {}
-    fn advance(&self, _bytes: u64) {}
-    fn end(&self) {}
-    fn stop(&self) -> bool {
-        if self.asked.fetch_add(1, Ordering::SeqCst) + 1 == self.last {
-            (self.act)();
-        }
-        false
-    }
-}
-
 /// Returns some content of the sample.
 fn a_content() -> Vec<u8> {
     let fixture = Fixture::new();
@@ -106,9 +79,9 @@ fn what_was_in_place_without_a_record_is_recorded_as_it_is_in_the_end() {
     let count = |act: &(dyn Fn() + Sync), last| {
         let fixture = Fixture::new();
         put(&fixture.store, &content, 0o601);
-        let watch = AtLast::of(last, act);
+        let watch = ActsOnce::new(last, act);
         fixture.import(&watch);
-        watch.asked.into_inner()
+        watch.asked()
     };
     let last = count(&|| {}, u64::MAX);
     let fixture = Fixture::new();
@@ -126,7 +99,7 @@ fn what_was_in_place_without_a_record_is_recorded_as_it_is_in_the_end() {
             .change_catalog(|change| change.put_givens(given.iter()))
             .unwrap();
     };
-    fixture.import(&AtLast::of(last, &swap));
+    fixture.import(&ActsOnce::new(last, &swap));
     let reader = fixture.store.read().unwrap();
     let found = verify(&reader, Depth::Full, &Unwatched, NonZeroUsize::MIN).unwrap();
     assert!(found.is_sound(), "{:#?}", found.findings);
@@ -158,14 +131,14 @@ fn what_another_import_put_in_place_between_two_looks_is_not_suspected() {
                     .unwrap();
             };
             assert_eq!(
-                suspects(store, layer, &AtLast::of(1, &swap)),
+                suspects(store, layer, &ActsOnce::new(1, &swap)),
                 Suspects::None
             );
             // It is suspected where it is not as it was given.
             let change =
                 || std::fs::set_permissions(&place, Permissions::from_mode(0o600)).unwrap();
             assert_eq!(
-                suspects(store, layer, &AtLast::of(1, &change)),
+                suspects(store, layer, &ActsOnce::new(1, &change)),
                 Suspects::Some
             );
             swap();

@@ -138,13 +138,7 @@ impl Overlay<'_> {
             meta: self.arena.dirs[dir.0].meta.clone(),
             entries,
         };
-        let bytes = node.encode();
-        let subtree = Subtree {
-            id: TreeId::of(&bytes),
-            shape: node.shape(),
-            totals: node.totals(),
-        };
-        nodes.insert(subtree.id, bytes);
+        let subtree = node.encode_into(nodes);
         self.arena.dirs[dir.0].clean = Some(self.arena.new_subtree(subtree));
         Ok(subtree)
     }

@@ -233,14 +233,7 @@ fn tree(files: &[File<'_>], nodes: &mut BTreeMap<TreeId, Vec<u8>>) -> Subtree {
             .push((Name::parse(name.as_bytes()).unwrap(), Item::Dir(subtree)));
     }
     node.entries.sort_by(|a, b| a.0.cmp(&b.0));
-    let bytes = node.encode();
-    let id = TreeId::of(&bytes);
-    nodes.insert(id, bytes);
-    Subtree {
-        id,
-        shape: node.shape(),
-        totals: node.totals(),
-    }
+    node.encode_into(nodes)
 }
 
 fn leaf(bytes: &[u8]) -> Item {
