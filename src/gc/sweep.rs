@@ -299,7 +299,7 @@ impl Pace {
     const LEAST: usize = 64;
 
     /// Unlinking a file that is large or not in memory takes far longer than most: no batch is all that many.
-    const LIMIT: usize = 1024;
+    const LIMIT: usize = 256;
 
     fn took(&mut self, time: Duration) {
         if time > GOAL {
