@@ -68,6 +68,12 @@ impl IdMap {
         let offset = id - range.container;
         (offset < range.size).then(|| range.host + offset)
     }
+
+    /// Returns the ranges in the order of the image's ids: where each begins there, where on the host, and its size.
+    pub fn ranges(&self) -> impl Iterator<Item = (u32, u32, u32)> {
+        let ranges = self.ranges.iter();
+        ranges.map(|range| (range.container, range.host, range.size))
+    }
 }
 
 impl Range {
