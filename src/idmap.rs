@@ -75,6 +75,12 @@ impl IdMap {
         let range = self.ranges.iter().find(within)?;
         Some(range.container + (id - range.host))
     }
+
+    /// Returns the ranges in the order of the image's ids: where each begins there, where on the host, and its size.
+    pub fn ranges(&self) -> impl Iterator<Item = (u32, u32, u32)> {
+        let ranges = self.ranges.iter();
+        ranges.map(|range| (range.container, range.host, range.size))
+    }
 }
 
 impl Range {

@@ -25,5 +25,7 @@ mod tests;
 mod walk;
 
 pub use checkout::{Flush, LinkMode, Options, Strictness, checkout};
+pub(crate) use checkout::{fill, in_pool};
 pub use owners::Ownership;
 pub use report::{Count, Occurrences, Reason, Report, Warning};
+pub(crate) use target::Staging;

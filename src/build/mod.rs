@@ -1,0 +1,6 @@
+//! The build loop: an image becomes a bundle that can be written to, and what came of it an image again.
+
+mod lookup;
+pub mod unpack;
+
+pub use unpack::{Unpacked, unpack};
