@@ -1,0 +1,3 @@
+//! Owns making images: verbs over what is converted, laid out and mounted. Knows the store, never the terminal.
+
+pub mod documents;
