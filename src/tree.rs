@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::codec::{Cursor, DecodeError, put_bytes, put_meta, put_varint};
 use crate::digest::{ContentId, LinkGroup, ShapeId, TreeId};
+use crate::error::{Error, Result};
 use crate::meta::Meta;
 use crate::path::Name;
 
@@ -18,6 +19,42 @@ pub struct Node {
     pub meta: Meta,
     /// The entries, strictly sorted by raw name.
     pub entries: Vec<(Name, Item)>,
+}
+
+/// Where nodes come from.
+pub trait Nodes {
+    /// Returns the node of `id`.
+    fn node(&self, id: &TreeId) -> Result<Node>;
+}
+
+/// Nodes by their ids, encoded.
+pub type NewNodes = BTreeMap<TreeId, Vec<u8>>;
+
+/// New nodes over those that were there before.
+#[derive(Clone, Copy)]
+pub struct Layered<'a> {
+    /// Nodes that are looked for first.
+    pub over: &'a NewNodes,
+    /// Where all others come from.
+    pub under: &'a dyn Nodes,
+}
+
+impl std::fmt::Debug for Layered<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Layered")
+            .field("over", &self.over.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Nodes for Layered<'_> {
+    fn node(&self, id: &TreeId) -> Result<Node> {
+        match self.over.get(id) {
+            Some(bytes) => Node::decode(bytes)
+                .map_err(|e| Error::damaged("read", format!("tree node {id}"), e.to_string())),
+            None => self.under.node(id),
+        }
+    }
 }
 
 /// What a name in a directory leads to.
@@ -203,7 +240,7 @@ impl Node {
     }
 
     /// Decodes canonical bytes, and nothing else.
-    pub fn decode(data: &[u8]) -> Result<Self, DecodeError> {
+    pub fn decode(data: &[u8]) -> std::result::Result<Self, DecodeError> {
         let mut cursor = Cursor::new(data);
         match cursor.byte()? {
             VERSION => {}
@@ -279,7 +316,7 @@ fn put_kind(to: &mut Vec<u8>, kind: &Kind, group: Option<LinkGroup>) {
     }
 }
 
-fn take_item(cursor: &mut Cursor<'_>) -> Result<Item, DecodeError> {
+fn take_item(cursor: &mut Cursor<'_>) -> std::result::Result<Item, DecodeError> {
     let tag = cursor.byte()?;
     if tag == DIR {
         let (id, shape) = (TreeId(cursor.array()?), ShapeId(cursor.array()?));
@@ -317,7 +354,7 @@ fn take_item(cursor: &mut Cursor<'_>) -> Result<Item, DecodeError> {
     }))
 }
 
-fn take_target(cursor: &mut Cursor<'_>) -> Result<Box<[u8]>, DecodeError> {
+fn take_target(cursor: &mut Cursor<'_>) -> std::result::Result<Box<[u8]>, DecodeError> {
     let target = cursor.bytes()?;
     if target.is_empty() || target.len() > TARGET_MAX || target.contains(&0) {
         return Err(cursor.bad("symlink target"));
@@ -325,7 +362,7 @@ fn take_target(cursor: &mut Cursor<'_>) -> Result<Box<[u8]>, DecodeError> {
     Ok(target.into())
 }
 
-fn take_device(cursor: &mut Cursor<'_>) -> Result<Device, DecodeError> {
+fn take_device(cursor: &mut Cursor<'_>) -> std::result::Result<Device, DecodeError> {
     Ok(Device {
         major: cursor.number("major")?,
         minor: cursor.number("minor")?,

@@ -21,7 +21,7 @@ use ocistore::convert::source::Source;
 use ocistore::diff::{self, Diff};
 use ocistore::digest::TreeId;
 use ocistore::limits::Limits;
-use ocistore::parts::{self, Nodes, Packed};
+use ocistore::parts::{self, MemoryNodes, Packed};
 use ocistore::reference::{Pick, Place};
 use ocistore::store::Store;
 use ocistore::store::locks::Wait;
@@ -38,7 +38,7 @@ struct Yard {
     layers: Vec<Packed>,
     /// The tree of the lower layer, and of both.
     roots: (TreeId, TreeId),
-    nodes: Nodes,
+    nodes: MemoryNodes,
 }
 
 impl Yard {
@@ -72,9 +72,9 @@ impl Yard {
 }
 
 /// Merges the layers once more, in memory, and checks that the store has the same tree.
-fn trees(store: &Store, layers: &[Packed]) -> ((TreeId, TreeId), Nodes) {
+fn trees(store: &Store, layers: &[Packed]) -> ((TreeId, TreeId), MemoryNodes) {
     let writer = store.write().unwrap();
-    let mut nodes = Nodes::default();
+    let mut nodes = MemoryNodes::default();
     let mut roots = Vec::new();
     for layer in layers {
         let parsed = parts::disassemble(&writer, layer, 2).unwrap();
@@ -198,7 +198,7 @@ fn comparing(criterion: &mut Criterion, yard: &Yard) {
     };
     let mut group = criterion.benchmark_group("diff");
     let (lower, upper) = yard.roots;
-    let nothing = parts::overlay(&Nodes::default(), None, &(Vec::new(), Vec::new())).unwrap();
+    let nothing = parts::overlay(&MemoryNodes::default(), None, &(Vec::new(), Vec::new())).unwrap();
     let row = (nothing.0, nothing.1[0].1.as_slice());
     yard.store
         .change_catalog(|change| change.put_nodes([(&row.0, row.1)].into_iter()))

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 
-use super::overlay::{LayerEntries, NodeSource, Overlay};
+use super::overlay::{LayerEntries, Overlay};
 use super::replay::replay;
 use crate::digest::{ChainId, DiffId, Digest, TreeId};
 use crate::entry::Entry;
@@ -12,7 +12,7 @@ use crate::limits::Limits;
 use crate::recipe::ContentRef;
 use crate::store::RecipeFile;
 use crate::store::catalog::View;
-use crate::tree::Node;
+use crate::tree::{Node, Nodes};
 use crate::warning::Warnings;
 use crate::watch::{Unwatched, Watch};
 
@@ -50,7 +50,7 @@ pub(super) struct Merger<'a> {
     pub(super) warnings: Warnings,
 }
 
-impl NodeSource for Merger<'_> {
+impl Nodes for Merger<'_> {
     fn node(&self, id: &TreeId) -> Result<Node> {
         if let Some(bytes) = self.nodes.borrow().get(id)
             && let Ok(node) = Node::decode(bytes)

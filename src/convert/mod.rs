@@ -1,5 +1,6 @@
 //! Conversions: layouts and archives to records, and records back to layouts and archives.
 
+pub mod admit;
 mod archive;
 mod archive_writer;
 pub mod assemble;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::disassemble::{Bench, LayerJob};
 use super::inflate::{Inflater, Keep, Tee};
-use super::overlay::{LayerEntries, NodeSource, Overlay};
+use super::overlay::{LayerEntries, Overlay};
 use super::workers::Workers;
 use crate::compress::{Compression, Mislabelled};
 use crate::digest::{Algorithm, DiffId, Digest, DigestHasher, TreeId};
@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::recipe::ContentRef;
 use crate::store::Writer;
-use crate::tree::Node;
+use crate::tree::{Node, Nodes};
 use crate::warning::Warnings;
 use crate::watch::Unwatched;
 
@@ -86,9 +86,9 @@ pub fn disassemble(writer: &Writer<'_>, layer: &Packed, jobs: usize) -> Result<P
 
 /// Tree nodes in memory.
 #[derive(Debug, Default)]
-pub struct Nodes(HashMap<TreeId, Vec<u8>>);
+pub struct MemoryNodes(HashMap<TreeId, Vec<u8>>);
 
-impl Nodes {
+impl MemoryNodes {
     /// Adds nodes.
     pub fn extend(&mut self, nodes: impl IntoIterator<Item = (TreeId, Vec<u8>)>) {
         self.0.extend(nodes);
@@ -100,7 +100,7 @@ impl Nodes {
     }
 }
 
-impl NodeSource for Nodes {
+impl Nodes for MemoryNodes {
     fn node(&self, id: &TreeId) -> Result<Node> {
         let bytes = self.0.get(id);
         let node = bytes.and_then(|bytes| Node::decode(bytes).ok());
@@ -112,7 +112,11 @@ impl NodeSource for Nodes {
 pub type Tree = (TreeId, Vec<(TreeId, Vec<u8>)>);
 
 /// Puts a layer on a tree.
-pub fn overlay(nodes: &Nodes, lower: Option<TreeId>, (entries, contents): &Parsed) -> Result<Tree> {
+pub fn overlay(
+    nodes: &MemoryNodes,
+    lower: Option<TreeId>,
+    (entries, contents): &Parsed,
+) -> Result<Tree> {
     let mut overlay = Overlay::new(nodes, lower)?;
     let layer = LayerEntries {
         name: "the layer",

@@ -18,8 +18,7 @@ pub use report::{Aspect, Change, Stat, Sum, Type, What};
 use crate::digest::TreeId;
 use crate::error::Result;
 use crate::path::Name;
-use crate::store::catalog::View;
-use crate::tree::{Item, Node, Subtree};
+use crate::tree::{Item, Node, Nodes, Subtree};
 use crate::watch::Watch;
 
 /// What counts as a difference.
@@ -53,7 +52,7 @@ pub struct Options {
 
 /// A walk through two trees. The reader of the store that found them has to be held as long.
 pub struct Diff<'v> {
-    view: &'v View,
+    nodes: &'v dyn Nodes,
     watch: &'v dyn Watch,
     options: Options,
     /// The roots, until the walk begins.
@@ -78,13 +77,13 @@ impl fmt::Debug for Diff<'_> {
 impl<'v> Diff<'v> {
     /// Begins a walk from the tree `before` to the tree `after`.
     pub fn new(
-        view: &'v View,
+        nodes: &'v dyn Nodes,
         (before, after): (TreeId, TreeId),
         options: Options,
         watch: &'v dyn Watch,
     ) -> Self {
         Self {
-            view,
+            nodes,
             watch,
             options,
             roots: Some((before, after)),
@@ -243,6 +242,6 @@ impl<'v> Diff<'v> {
     fn read(&mut self, id: TreeId) -> Result<Node> {
         self.watch.check()?;
         self.nodes_read += 1;
-        self.view.node(&id)
+        self.nodes.node(&id)
     }
 }

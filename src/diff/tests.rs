@@ -11,6 +11,7 @@ use crate::digest::{ContentId, LinkGroup};
 use crate::meta::{Meta, Mtime};
 use crate::path::escape;
 use crate::store::Store;
+use crate::store::catalog::View;
 use crate::store::locks::Wait;
 use crate::tree::{Content, Device, Kind, Leaf};
 use crate::watch::Unwatched;

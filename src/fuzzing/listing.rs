@@ -3,11 +3,10 @@
 use serde_json::{Map, Value, json};
 
 use super::generator::tar_of;
-use super::tar::{Layer, Nodes, merge_on, take_apart};
-use crate::convert::overlay::NodeSource as _;
+use super::tar::{Layer, Memory, merge_on, take_apart};
 use crate::digest::{Digest, TreeId, hex};
 use crate::meta::Meta;
-use crate::tree::{Content, Item, Kind, Leaf};
+use crate::tree::{Content, Item, Kind, Leaf, Nodes as _};
 
 /// Returns the tar that the bytes describe and what is in it, or why it is refused, as one line of JSON.
 pub fn listing(data: &[u8]) -> String {
@@ -26,7 +25,7 @@ pub fn listing(data: &[u8]) -> String {
 
 fn tree(tar: &[u8]) -> Result<(Vec<Value>, Vec<&'static str>), String> {
     let mut layer = take_apart(tar).map_err(|e| e.in_layer("tar").to_string())?;
-    let nodes = Nodes::default();
+    let nodes = Memory::default();
     let mut warnings = std::mem::take(&mut layer.warnings);
     let root = merge_on(&nodes, &layer, None, &mut warnings).map_err(|e| e.to_string())?;
     let mut listed = Vec::new();
@@ -35,7 +34,12 @@ fn tree(tar: &[u8]) -> Result<(Vec<Value>, Vec<&'static str>), String> {
     Ok((listed, warnings.collect()))
 }
 
-fn list(nodes: &Nodes, layer: &Layer, (id, path): (TreeId, &mut Vec<u8>), listed: &mut Vec<Value>) {
+fn list(
+    nodes: &Memory,
+    layer: &Layer,
+    (id, path): (TreeId, &mut Vec<u8>),
+    listed: &mut Vec<Value>,
+) {
     let node = nodes.node(&id).expect("a node that was just made");
     for (name, item) in &node.entries {
         let before = path.len();

@@ -2,15 +2,15 @@
 
 use super::bytes::Bytes;
 use super::model::{Model, Path, Shown, Thing};
-use super::tar::Nodes;
-use crate::convert::overlay::{LayerEntries, NodeSource as _, Overlay};
+use super::tar::Memory;
+use crate::convert::overlay::{LayerEntries, Overlay};
 use crate::digest::{ContentId, TreeId};
 use crate::entry::{Action, Entry, Payload};
 use crate::error::Result;
 use crate::meta::{Meta, Mtime};
 use crate::path::{Step, TreePath};
 use crate::recipe::ContentRef;
-use crate::tree::{Item, Node, Subtree};
+use crate::tree::{Item, Node, Nodes as _, Subtree};
 use crate::warning::Warnings;
 
 /// The most layers an input makes.
@@ -20,7 +20,7 @@ const LAYERS_MAX: usize = 6;
 pub fn overlay(data: &[u8]) {
     let layers = layers(data);
     let contents = contents();
-    let nodes = Nodes::default();
+    let nodes = Memory::default();
     let mut model = Model::default();
     let mut roots: Vec<TreeId> = Vec::new();
     for (number, layer) in layers.iter().enumerate() {
@@ -56,7 +56,7 @@ pub fn overlay(data: &[u8]) {
 }
 
 /// Merges with the code, and encodes after every layer as the importer does.
-fn merge(nodes: &Nodes, lower: Option<TreeId>, layers: &[Vec<Entry>]) -> Result<TreeId> {
+fn merge(nodes: &Memory, lower: Option<TreeId>, layers: &[Vec<Entry>]) -> Result<TreeId> {
     let contents = contents();
     let mut overlay = Overlay::new(nodes, lower)?;
     let mut root = None;
@@ -82,13 +82,13 @@ fn contents() -> [ContentRef; 2] {
 }
 
 /// Lists a tree, and checks what every directory says of those below it.
-fn show(nodes: &Nodes, root: TreeId) -> Shown {
+fn show(nodes: &Memory, root: TreeId) -> Shown {
     let mut shown = Vec::new();
     show_dir(nodes, root, &mut Path::new(), &mut shown);
     shown
 }
 
-fn show_dir(nodes: &Nodes, id: TreeId, path: &mut Path, shown: &mut Shown) -> Node {
+fn show_dir(nodes: &Memory, id: TreeId, path: &mut Path, shown: &mut Shown) -> Node {
     let node = nodes.node(&id).expect("a node that was made");
     shown.push((path.clone(), Thing::Dir(node.meta.clone())));
     for (name, item) in &node.entries {

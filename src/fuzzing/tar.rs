@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use crate::compress::{Compression, Compressor};
 use crate::convert::assemble::assemble;
-use crate::convert::overlay::{LayerEntries, NodeSource, Overlay};
+use crate::convert::overlay::{LayerEntries, Overlay};
 use crate::convert::replay::replay;
 use crate::convert::tar::{Stored, Tape, TarError, parse_layer};
 use crate::digest::{ContentId, DiffId, Digest, RecipeHasher, TreeId};
@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::recipe::{self, ContentRef, Piece, SegmentWriter, Trailer};
 use crate::store::RecipeFile;
-use crate::tree::Node;
+use crate::tree::{Node, Nodes};
 use crate::warning::Warnings;
 
 /// What one input may ask for.
@@ -188,7 +188,7 @@ fn put_together(data: &[u8], layer: &Layer, recipe: &RecipeFile) {
 
 /// Puts the layer on an empty tree, and on its own tree: both may refuse it, neither may panic.
 fn merge(layer: &Layer) {
-    let nodes = Nodes::default();
+    let nodes = Memory::default();
     let Ok(root) = merge_on(&nodes, layer, None, &mut Warnings::default()) else {
         return;
     };
@@ -199,7 +199,7 @@ fn merge(layer: &Layer) {
 
 /// Puts the layer on a tree. What is odd about it is noted.
 pub(super) fn merge_on(
-    nodes: &Nodes,
+    nodes: &Memory,
     layer: &Layer,
     lower: Option<TreeId>,
     warnings: &mut Warnings,
@@ -224,9 +224,9 @@ pub(super) fn merge_on(
 
 /// Tree nodes in memory.
 #[derive(Default)]
-pub(super) struct Nodes(pub(super) RefCell<HashMap<TreeId, Vec<u8>>>);
+pub(super) struct Memory(pub(super) RefCell<HashMap<TreeId, Vec<u8>>>);
 
-impl NodeSource for Nodes {
+impl Nodes for Memory {
     fn node(&self, id: &TreeId) -> Result<Node> {
         let nodes = self.0.borrow();
         let node = nodes.get(id).and_then(|bytes| Node::decode(bytes).ok());

@@ -39,6 +39,7 @@ use locks::{Gate, Lock, Mode as With, Wait};
 use names::Names;
 
 pub use collector::{Batch, Collector, Look, Roots};
+pub(crate) use commit::Claimed;
 pub use objects::LargeObject;
 pub use recipes::{RecipeFile, RecipeSink, Segments};
 pub use writer::{BlobStage, Published, Writer};

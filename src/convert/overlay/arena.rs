@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::{NodeSource, Stop, stop};
+use super::{Stop, stop};
 use crate::digest::{LinkGroup, TreeId};
 use crate::error::Result;
 use crate::meta::Meta;
 use crate::path::{Name, TreePath};
-use crate::tree::{Item, Leaf, Node, Subtree};
+use crate::tree::{Item, Leaf, Node, Nodes, Subtree};
 
 /// A directory, by number.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -58,7 +58,7 @@ pub(super) struct Dir {
 }
 
 pub(super) struct Arena<'a> {
-    source: &'a dyn NodeSource,
+    source: &'a dyn Nodes,
     pub(super) dirs: Vec<Dir>,
     pub(super) leaves: Vec<Leaf>,
     subtrees: Vec<Subtree>,
@@ -83,7 +83,7 @@ pub(super) struct Arena<'a> {
 pub(super) const ROOT: DirId = DirId(0);
 
 impl<'a> Arena<'a> {
-    pub(super) fn new(source: &'a dyn NodeSource, lower: Option<TreeId>) -> Result<Self> {
+    pub(super) fn new(source: &'a dyn Nodes, lower: Option<TreeId>) -> Result<Self> {
         let mut arena = Self {
             source,
             dirs: Vec::new(),

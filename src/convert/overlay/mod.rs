@@ -18,15 +18,9 @@ use crate::error::{Error, Result};
 use crate::meta::Meta;
 use crate::path::{Name, Step, TreePath};
 use crate::recipe::ContentRef;
-use crate::tree::{Content, Kind, Leaf, Node};
+use crate::tree::{Content, Kind, Leaf, Nodes};
 use crate::warning::{Warning, Warnings};
 use crate::watch::{Unwatched, Watch};
-
-/// Where the nodes of a lower tree come from.
-pub(crate) trait NodeSource {
-    /// Returns the node of `id`.
-    fn node(&self, id: &TreeId) -> Result<Node>;
-}
 
 /// A tree that takes layers.
 pub(crate) struct Overlay<'a> {
@@ -78,7 +72,7 @@ fn stop<T>(why: impl Into<Why>) -> Result<T, Stop> {
 
 impl<'a> Overlay<'a> {
     /// Begins with the tree of `lower`, or with an empty one.
-    pub(crate) fn new(source: &'a dyn NodeSource, lower: Option<TreeId>) -> Result<Self> {
+    pub(crate) fn new(source: &'a dyn Nodes, lower: Option<TreeId>) -> Result<Self> {
         Ok(Self {
             arena: Arena::new(source, lower)?,
             watch: &Unwatched,

@@ -7,13 +7,13 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
-use crate::tree::Item;
+use crate::tree::{Item, Node, Nodes};
 
 /// Nodes in memory.
 #[derive(Default)]
 struct Memory(RefCell<HashMap<TreeId, Vec<u8>>>);
 
-impl NodeSource for Memory {
+impl Nodes for Memory {
     fn node(&self, id: &TreeId) -> Result<Node> {
         Ok(Node::decode(&self.0.borrow()[id]).unwrap())
     }

@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::store::inodes::Given;
 use crate::store::locks::{Gate, Lock};
-use crate::tree::Node;
+use crate::tree::{Node, Nodes};
 
 /// How long a view keeps writers waiting before it lets them pass.
 const SLICE: Duration = Duration::from_millis(5);
@@ -354,6 +354,12 @@ impl View {
             after = Some(*last);
             dead.extend(ids.into_iter().filter(|id| !is_live(id)));
         }
+    }
+}
+
+impl Nodes for View {
+    fn node(&self, id: &TreeId) -> Result<Node> {
+        self.node(id)
     }
 }
 
