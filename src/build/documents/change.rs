@@ -103,32 +103,32 @@ fn parse_set(text: &str, before: &[ConfigChange]) -> Result<ConfigChange> {
             .filter(|(name, _)| (field.check)(name))
             .map(|(name, value)| Action::Pair(name.to_owned(), value.to_owned())),
         Shape::Words => {
-            let first = !before.iter().any(|c| std::ptr::eq(c.field, field));
-            words(value, first)?
+            let goes_on = before.iter().any(|c| std::ptr::eq(c.field, field));
+            // A command line with blanks would be started as one program of that name.
+            if !goes_on && !value.starts_with('[') && !checks::is_word(value) {
+                return Err(
+                    Error::usage("set", format!("'{text}'"), "it would be one word")
+                        .hint("write a list as [\"WORD\",\"WORD\"]"),
+                );
+            }
+            words(value)
         }
     };
     let action = action.ok_or_else(refuse)?;
     Ok(ConfigChange { field, action })
 }
 
-/// Reads a list of words; `None` where it is none. `[]` is a list that is cleared.
-fn words(value: &str, is_first: bool) -> Result<Option<Action>> {
-    if value.starts_with('[') {
-        let words: Option<Vec<String>> = serde_json::from_str(value).ok();
-        let whole = words.filter(|words| words.iter().all(|word| !word.contains('\0')));
-        return Ok(whole.map(|words| match words.is_empty() {
-            true => Action::Clear,
-            false => Action::Words(words),
-        }));
+/// Reads a list of words, or one; `None` where it is neither. `[]` is a list that is cleared.
+fn words(value: &str) -> Option<Action> {
+    if !value.starts_with('[') {
+        return Some(Action::Words(vec![value.to_owned()]));
     }
-    // A command line with blanks would be started as one program of that name.
-    if is_first && !checks::is_word(value) {
-        return Err(
-            Error::usage("set", format!("'{value}'"), "it would be one word")
-                .hint("write a list as [\"WORD\",\"WORD\"]"),
-        );
+    let words: Vec<String> = serde_json::from_str(value).ok()?;
+    if words.is_empty() {
+        return Some(Action::Clear);
     }
-    Ok(Some(Action::Words(vec![value.to_owned()])))
+    let whole = words.iter().all(|word| !word.contains('\0'));
+    whole.then_some(Action::Words(words))
 }
 
 fn parse_clear(text: &str) -> Result<ConfigChange> {

@@ -168,7 +168,7 @@ impl Draft {
         });
         in_object(&mut self.config, "rootfs", |rootfs| {
             in_list(rootfs, "diff_ids", |all| {
-                all.push(diff_id.to_string().into())
+                all.push(diff_id.to_string().into());
             });
         });
     }
