@@ -31,6 +31,7 @@ pub mod reference;
 pub mod rootfs;
 pub mod runtime;
 pub mod store;
+pub mod time;
 pub mod tree;
 pub mod warning;
 pub mod watch;
