@@ -1,6 +1,7 @@
 //! A local store for OCI images: every file once, root filesystems by hard links, every digest kept.
 
 mod base64;
+pub mod build;
 pub mod cli;
 pub mod codec;
 pub mod compress;
