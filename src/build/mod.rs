@@ -1,3 +1,7 @@
-//! What is made of images here: verbs over conversions, checkouts and the store.
+//! The build loop: an image becomes a bundle that can be written to, and what came of it an image again.
 
 pub(crate) mod layer;
+mod lookup;
+pub mod unpack;
+
+pub use unpack::{Unpacked, unpack};

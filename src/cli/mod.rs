@@ -13,11 +13,13 @@ mod images;
 mod import;
 mod init;
 mod inspect;
+mod laying;
 mod output;
 mod session;
 mod size;
 mod tag;
 mod terminal;
+mod unpack;
 
 use std::io::ErrorKind;
 use std::process::ExitCode;
@@ -81,6 +83,7 @@ fn run(session: &Session, command: Command) -> Result<ExitCode> {
         Command::Exists(args) => return exists::run(session, &args),
         Command::Inspect(args) => inspect::run(session, &args),
         Command::Checkout(args) => checkout::run(session, &args),
+        Command::Unpack(args) => unpack::run(session, &args),
         Command::Diff(args) => return diff::run(session, &args),
         Command::Export(args) => export::run(session, &args),
         Command::Gc(args) => gc::run(session, &args),
