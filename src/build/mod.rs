@@ -2,6 +2,7 @@
 
 pub mod bundle;
 pub mod documents;
+pub(crate) mod layer;
 mod lookup;
 pub mod unpack;
 
