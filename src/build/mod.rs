@@ -1,6 +1,7 @@
 //! The build loop: an image becomes a bundle that can be written to, and what came of it an image again.
 
 pub mod bundle;
+pub mod commit;
 pub mod config;
 pub mod documents;
 mod image;
