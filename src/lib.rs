@@ -29,6 +29,7 @@ pub mod path;
 pub mod recipe;
 pub mod reference;
 pub mod rootfs;
+pub mod runtime;
 pub mod store;
 pub mod time;
 pub mod tree;

@@ -1,6 +1,11 @@
-//! Owns making images: verbs over what is converted, laid out and mounted. Knows the store, never the terminal.
+//! The build loop: an image becomes a bundle that can be written to, and what came of it an image again.
+//! New images are made of old ones, or of a root filesystem.
 
 pub mod config;
 pub mod documents;
 mod image;
+mod lookup;
 pub mod tarball;
+pub mod unpack;
+
+pub use unpack::{Unpacked, unpack};

@@ -96,6 +96,8 @@ pub(super) enum Command {
     Inspect(Inspect),
     /// Lay out an image's root filesystem, its files hard links into the store: for reading and deploying
     Checkout(Checkout),
+    /// Make a bundle for runc or crun: a root filesystem to change, and a config.json
+    Unpack(Unpack),
     /// Change an image's config and annotations; its layers stay
     Config(super::build_args::Config),
     /// Show what differs between the root filesystems of two images: a letter (A, C or D) and a path a line
@@ -256,6 +258,13 @@ pub(super) struct Checkout {
     /// Only this folder of the image
     #[arg(long, value_name = "SUB")]
     pub(super) path: Option<std::ffi::OsString>,
+    #[command(flatten)]
+    pub(super) laying: Laying,
+}
+
+/// How an image's files are laid out, whatever for.
+#[derive(Args, Debug)]
+pub(super) struct Laying {
     /// Which image of an index: OS/ARCH[/VARIANT] [default: this machine's]
     #[arg(long, value_name = "PLATFORM")]
     pub(super) platform: Option<String>,
@@ -274,6 +283,21 @@ pub(super) struct Checkout {
     /// Do not wait for the disk: after a power cut the folder may be anything
     #[arg(long)]
     pub(super) no_sync: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Unpack {
+    /// The image
+    #[arg(value_name = "REF")]
+    pub(super) reference: String,
+    /// Where to; must not exist or be an empty folder
+    #[arg(value_name = "BUNDLE")]
+    pub(super) bundle: PathBuf,
+    /// How files get there: never as links into the store, since they are there to be changed
+    #[arg(long, value_name = "HOW", default_value = "reflink")]
+    pub(super) link: Link,
+    #[command(flatten)]
+    pub(super) laying: Laying,
 }
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]

@@ -16,11 +16,13 @@ mod images;
 mod import;
 mod init;
 mod inspect;
+mod laying;
 mod output;
 mod session;
 mod size;
 mod tag;
 mod terminal;
+mod unpack;
 
 use std::io::ErrorKind;
 use std::process::ExitCode;
@@ -85,6 +87,7 @@ fn run(session: &Session, command: Command) -> Result<ExitCode> {
         Command::Inspect(args) => inspect::run(session, &args),
         Command::Config(args) => config::run(session, &args),
         Command::Checkout(args) => checkout::run(session, &args),
+        Command::Unpack(args) => unpack::run(session, &args),
         Command::Diff(args) => return diff::run(session, &args),
         Command::Export(args) => export::run(session, &args),
         Command::Gc(args) => gc::run(session, &args),
