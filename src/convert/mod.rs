@@ -5,6 +5,7 @@ mod archive;
 mod archive_writer;
 pub mod assemble;
 mod blob;
+pub mod compose;
 mod disassemble;
 mod docker;
 pub mod export;

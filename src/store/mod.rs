@@ -14,6 +14,7 @@ pub mod find;
 pub mod inodes;
 pub mod locks;
 pub(crate) mod lost;
+mod made;
 pub mod names;
 mod objects;
 pub(crate) mod paths;
@@ -40,6 +41,7 @@ use names::Names;
 
 pub use collector::{Batch, Collector, Look, Roots};
 pub(crate) use commit::Claimed;
+pub use made::NewBlob;
 pub use objects::LargeObject;
 pub use recipes::{RecipeFile, RecipeSink, Segments};
 pub use writer::{BlobStage, Published, Writer};
