@@ -1,4 +1,5 @@
 //! The build loop: an image becomes a bundle that can be written to, and what came of it an image again.
+//! New images are made of old ones, or of a root filesystem.
 
 pub mod bundle;
 pub mod commit;
