@@ -10,12 +10,13 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 use serde_json::{Map, Value, json};
 
-use crate::digest::{ContentId, Digest, TreeId};
+use crate::digest::{ContentId, TreeId};
 use crate::error::{Context as _, Error, Result, quoted};
 use crate::idmap::IdMap;
 use crate::json::strict_json;
 use crate::rootfs::Ownership;
 use crate::rootfs::record::Record;
+use crate::store::durable;
 use crate::wire::Descriptor;
 
 /// The file that says what a bundle was made from.
@@ -41,10 +42,8 @@ const RECORD_MAX: u64 = 1 << 30;
 pub struct BundleInfo {
     /// The image as it was asked for.
     pub image: String,
-    /// What that name meant: a manifest, or an index.
-    pub descriptor: Descriptor,
-    /// The manifest of the image.
-    pub manifest: Digest,
+    /// The manifest that it meant.
+    pub manifest: Descriptor,
     /// The root of its tree.
     pub root: TreeId,
     /// `os/architecture[/variant]`.
@@ -71,7 +70,6 @@ impl BundleInfo {
     pub fn encode(&self) -> Vec<u8> {
         let Self {
             image,
-            descriptor,
             manifest,
             root,
             platform,
@@ -86,8 +84,7 @@ impl BundleInfo {
         let value = json!({
             "schema": SCHEMA,
             "image": image,
-            "descriptor": Value::Object(descriptor.raw.clone()),
-            "manifest": manifest.to_string(),
+            "manifest": Value::Object(manifest.raw.clone()),
             "root": root.to_string(),
             "platform": platform,
             "owners": owners_json(owners),
@@ -109,12 +106,11 @@ impl BundleInfo {
             Some(SCHEMA) => {}
             other => return Err(format!("expected schema {SCHEMA}, got {other:?}")),
         }
-        let descriptor = map.get("descriptor").unwrap_or(&Value::Null);
+        let manifest = map.get("manifest").unwrap_or(&Value::Null);
         let root = ContentId::from_hex(text(&map, "root")?).ok_or("'root' is no id of a tree")?;
         Ok(Self {
             image: text(&map, "image")?.to_owned(),
-            descriptor: Descriptor::from_value(descriptor).map_err(|e| e.to_string())?,
-            manifest: Digest::parse(text(&map, "manifest")?).map_err(|e| e.to_string())?,
+            manifest: Descriptor::from_value(manifest).map_err(|e| e.to_string())?,
             root: TreeId(root.0),
             platform: text(&map, "platform")?.to_owned(),
             owners: owners_of(object(&map, "owners")?)?,
@@ -250,6 +246,22 @@ impl Bundle {
     }
 }
 
+impl Bundle {
+    /// Says that the bundle was made from another image, which its files are now.
+    pub fn refresh(&self, info: &BundleInfo, record: &Record) -> Result<()> {
+        // Whoever stops in between leaves a record of another tree, which vouches for nothing.
+        for (name, bytes) in [(INFO, info.encode()), (RECORD, record.encode())] {
+            let staged = self.path.join(format!(".{name}.new"));
+            match durable::remove(&staged) {
+                Err(e) if !e.is_not_found() => return Err(e),
+                _ => {}
+            }
+            durable::replace(&self.path.join(name), &staged, &bytes)?;
+        }
+        Ok(())
+    }
+}
+
 /// Reads a regular file of a bundle, or as much as `most`; `None` where there is none.
 fn read(folder: &File, name: &str, most: u64) -> std::io::Result<Option<Vec<u8>>> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -271,14 +283,14 @@ fn read(folder: &File, name: &str, most: u64) -> std::io::Result<Option<Vec<u8>>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::digest::Digest;
     use crate::wire::OCI_MANIFEST;
 
     fn info(owners: Ownership, rootfs: Rootfs) -> BundleInfo {
         let manifest = Digest::sha256(b"manifest");
         BundleInfo {
             image: "debian:12".to_owned(),
-            descriptor: Descriptor::new(OCI_MANIFEST, manifest, 8),
-            manifest,
+            manifest: Descriptor::new(OCI_MANIFEST, manifest, 8),
             root: TreeId::of(b"root"),
             platform: "linux/amd64".to_owned(),
             owners,

@@ -1,4 +1,4 @@
-//! Owns what can be typed. Help texts are here and nowhere else.
+//! Owns what can be typed. Help texts are here and, of commands that make images, in `build_args`; nowhere else.
 
 use std::path::PathBuf;
 
@@ -79,7 +79,7 @@ pub(super) enum When {
 pub(super) enum Command {
     /// Make the store, if there is none
     Init,
-    /// Take images in: OCI layouts, OCI archives, docker archives, or - for standard input
+    /// Take images in: OCI layouts, OCI archives, docker archives, root filesystem tarballs, or - for standard input
     #[command(visible_alias = "load")]
     Import(Import),
     /// List images
@@ -98,6 +98,11 @@ pub(super) enum Command {
     Checkout(Checkout),
     /// Make a bundle for runc or crun: a root filesystem to change, and a config.json
     Unpack(Unpack),
+    /// Make an image of a bundle, or of any folder: a layer of what changed over the image it was made from
+    #[command(visible_alias = "repack")]
+    Commit(Box<super::build_args::Commit>),
+    /// Change an image's config and annotations; its layers stay
+    Config(super::build_args::Config),
     /// Show what differs between the root filesystems of two images: a letter (A, C or D) and a path a line
     Diff(Diff),
     /// Write images to an OCI layout or archive, byte for byte as they came
@@ -124,7 +129,8 @@ pub(super) struct Import {
     #[arg(
         required_unless_present = "layout",
         value_name = "SRC",
-        help = "oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF], a path, or -"
+        help = "oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF], a path, or -; \
+tar:FILE or tar:- is a root filesystem"
     )]
     pub(super) sources: Vec<String>,
     /// An OCI layout whose path contains a colon
@@ -136,6 +142,12 @@ pub(super) struct Import {
     /// What to call the source's only image
     #[arg(long, value_name = "NAME")]
     pub(super) name: Option<String>,
+    #[arg(
+        long,
+        value_name = "KEY=VALUE",
+        help = "Of a root filesystem: a field of the new image's config, as the command config sets it; repeatable"
+    )]
+    pub(super) config: Vec<String>,
     /// Whether compressed layer blobs are kept, for byte-identical export
     #[arg(long, value_name = "WHAT", default_value = "keep")]
     pub(super) blobs: Blobs,
@@ -259,6 +271,19 @@ pub(super) struct Laying {
     /// Which image of an index: OS/ARCH[/VARIANT] [default: this machine's]
     #[arg(long, value_name = "PLATFORM")]
     pub(super) platform: Option<String>,
+    #[command(flatten)]
+    pub(super) owners: Owners,
+    /// Treat warnings as errors
+    #[arg(long)]
+    pub(super) strict: bool,
+    /// Do not wait for the disk: after a power cut the folder may be anything
+    #[arg(long)]
+    pub(super) no_sync: bool,
+}
+
+/// Whose files stand for the image's users'.
+#[derive(Args, Debug)]
+pub(super) struct Owners {
     /// Without what takes root: all files are yours, devices are left out [default, unless you are root]
     #[arg(long, conflicts_with_all = ["uid_map", "gid_map"])]
     pub(super) rootless: bool,
@@ -268,12 +293,6 @@ pub(super) struct Laying {
     /// The same for groups
     #[arg(long, value_name = "CONTAINER:HOST:SIZE")]
     pub(super) gid_map: Vec<String>,
-    /// Treat warnings as errors
-    #[arg(long)]
-    pub(super) strict: bool,
-    /// Do not wait for the disk: after a power cut the folder may be anything
-    #[arg(long)]
-    pub(super) no_sync: bool,
 }
 
 #[derive(Args, Debug)]

@@ -1,8 +1,12 @@
 //! The command line: the only code that prints. One file a command; the contract is in `docs/cli.md`.
 
 mod args;
+mod build_args;
 mod checkout;
+mod clock;
+mod commit;
 mod completion;
+mod config;
 mod df;
 mod diff;
 mod exists;
@@ -82,6 +86,8 @@ fn run(session: &Session, command: Command) -> Result<ExitCode> {
         Command::Untag(args) => tag::untag(session, &args),
         Command::Exists(args) => return exists::run(session, &args),
         Command::Inspect(args) => inspect::run(session, &args),
+        Command::Commit(args) => commit::run(session, &args),
+        Command::Config(args) => config::run(session, &args),
         Command::Checkout(args) => checkout::run(session, &args),
         Command::Unpack(args) => unpack::run(session, &args),
         Command::Diff(args) => return diff::run(session, &args),

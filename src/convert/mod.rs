@@ -21,4 +21,5 @@ pub mod repair;
 pub(crate) mod replay;
 pub mod source;
 pub(crate) mod tar;
+pub mod tarball;
 mod workers;

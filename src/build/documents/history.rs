@@ -25,6 +25,13 @@ pub(super) enum Stands {
 }
 
 impl History {
+    /// Returns it with `author`, where it has none.
+    #[must_use]
+    pub fn or_author(mut self, author: Option<&str>) -> Self {
+        self.author = self.author.or_else(|| author.map(str::to_owned));
+        self
+    }
+
     /// Returns the entry, its fields in the order in which other builders write them.
     pub(super) fn entry(&self, stands: Stands) -> Value {
         let Self {

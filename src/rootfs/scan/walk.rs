@@ -7,7 +7,7 @@ use rustix::fs::{Dir, FileType, Statx};
 use rustix::io::Errno;
 
 use super::super::host;
-use super::super::record::{self, Block, Record};
+use super::super::record::{self, Block, NOT_MADE, Record, fingerprint};
 use super::entry::{Eye, FoundLeaf, Key, Place, key, refuse_mount, went_away};
 use super::found::{Found, FoundDir, FoundItem, join};
 use super::{Base, Options};
@@ -63,10 +63,11 @@ pub(super) fn walk(
     rayon::scope(|scope| walk.enter(scope, root));
     let state = walk.state.into_inner();
     let State { dirs, failure } = state.unwrap_or_else(PoisonError::into_inner);
-    match failure {
-        Some(failure) => Err(failure),
-        None => Ok(Found { dirs, sight }),
+    if let Some(failure) = failure {
+        return Err(failure);
     }
+    record::outlast_the_tick();
+    Ok(Found { dirs, sight })
 }
 
 struct Walk<'a> {
@@ -155,12 +156,14 @@ impl Walk<'_> {
         for gone in known {
             entries.extend(self.keep_unmade(&visit, &gone));
         }
-        let meta = match (&node, visit.before) {
-            (Some(node), Some(Before { own: Own::Same, .. })) => node.meta.clone(),
-            _ => {
-                let (place, stat) = (visit.place(b"", &visit.path), visit.stat()?);
-                self.eye
-                    .meta(place, &stat, node.as_ref().map(|node| &node.meta))?
+        let stat = visit.stat()?;
+        let is_same = visit.before.is_some_and(|before| before.own == Own::Same);
+        let meta = match node.as_ref().filter(|_| is_same) {
+            Some(node) => node.meta.clone(),
+            None => {
+                let place = visit.place(b"", &visit.path);
+                let before = node.as_ref().map(|node| &node.meta);
+                self.eye.meta(place, &stat, before)?
             }
         };
         let done = FoundDir {
@@ -168,6 +171,7 @@ impl Walk<'_> {
             meta,
             base: visit.before.map(|before| before.id),
             entries,
+            print: fingerprint(&stat),
         };
         self.state().dirs[visit.number] = done;
         Ok(())
@@ -221,6 +225,7 @@ impl Walk<'_> {
                 key: key(&stat),
                 unread: None,
                 was: None,
+                print: fingerprint(&stat),
             })));
         }
         let leaf = self.eye.leaf(place, &stat, known.map(|known| known.item))?;
@@ -345,5 +350,6 @@ fn kept_leaf(leaf: &Leaf) -> FoundLeaf {
         key: leaf.group.map(Key::Base),
         unread: None,
         was: None,
+        print: NOT_MADE,
     }
 }
