@@ -23,9 +23,9 @@ const ACT: &str = "unpack to";
 pub struct Base<'a> {
     /// The name that was asked for.
     pub name: &'a str,
-    /// What that name means: a manifest, or an index.
-    pub asked: &'a Descriptor,
-    /// The image that it is of it.
+    /// The manifest that it means.
+    pub manifest: &'a Descriptor,
+    /// What the catalog knows of it.
     pub image: &'a Image,
 }
 
@@ -114,8 +114,7 @@ fn fill(
 fn info(store: &Store, base: Base<'_>, owners: &Ownership) -> BundleInfo {
     BundleInfo {
         image: base.name.to_owned(),
-        descriptor: base.asked.clone(),
-        manifest: base.image.manifest,
+        manifest: base.manifest.clone(),
         root: base.image.root,
         platform: base.image.platform.clone(),
         owners: owners.clone(),

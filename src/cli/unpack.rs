@@ -17,12 +17,11 @@ pub(super) fn run(session: &Session, args: &Unpack) -> Result<()> {
     let options = laying::options(session, &args.laying, args.link)?;
     let store = session.open()?;
     let writer = store.write()?;
-    let asked = store.find(&args.reference)?;
     let found = store.find_image(&args.reference, args.laying.platform.as_deref())?;
     let image = store.image(&found)?;
     let base = Base {
         name: &args.reference,
-        asked: &asked,
+        manifest: &found,
         image: &image,
     };
     session.watch().begin("unpacking", None);
