@@ -4,9 +4,11 @@ use std::path::Path;
 
 use rustix::fs::StatVfsMountFlags;
 
+use super::bundle::{BundleInfo, INFO, RECORD, ROOTFS, Rootfs};
 use super::lookup;
 use crate::error::{Error, Result};
 use crate::image::Image;
+use crate::rootfs::record::Record;
 use crate::rootfs::{self, Flush, Options, Ownership, Report, Staging};
 use crate::runtime::{self, Accounts, Converted, Isolation, Request, USER_TABLE_MAX, Unstartable};
 use crate::store::{Store, Writer};
@@ -21,8 +23,8 @@ const ACT: &str = "unpack to";
 pub struct Base<'a> {
     /// The name that was asked for.
     pub name: &'a str,
-    /// The image that it means.
-    pub descriptor: &'a Descriptor,
+    /// The manifest that it means.
+    pub manifest: &'a Descriptor,
     /// What the catalog knows of it.
     pub image: &'a Image,
 }
@@ -39,7 +41,7 @@ pub struct Unpacked {
 }
 
 /// Makes the directory `bundle`, which must be empty or not there yet, a bundle of an image: `rootfs/` with files of its
-/// own and `config.json`.
+/// own, `config.json`, and what [`super::bundle`] says of the image.
 ///
 /// Nobody else can get into it, since the image may have programs that give rights away; with maps the container's root
 /// can go through it. It is made beside its place, as [`rootfs::checkout`] does.
@@ -57,6 +59,8 @@ pub fn unpack(
         let report = staging.conclude(|| {
             let report = fill(writer, base, &staging, options, watch)?;
             staging.put_file("config.json", &config.bytes)?;
+            let info = info(writer.store(), base, &options.owners);
+            staging.put_file(INFO, &info.encode())?;
             if let Isolation::Mapped { gids, .. } = &isolation
                 && let Some(root) = gids.host_of(0)
             {
@@ -86,7 +90,7 @@ pub fn unpack(
     })
 }
 
-/// Makes the root filesystem; it is not waited for that it is on the disk.
+/// Makes the root filesystem and the record of it; it is not waited for that they are on the disk.
 fn fill(
     writer: &Writer<'_>,
     base: Base<'_>,
@@ -95,12 +99,28 @@ fn fill(
     watch: &dyn Watch,
 ) -> Result<Report> {
     use std::os::fd::AsFd as _;
-    let rootfs = staging.make_dir("rootfs")?;
+    let (store, root) = (writer.store(), &base.image.root);
+    let rootfs = staging.make_dir(ROOTFS)?;
     let options = Options {
         flush: Flush::Never,
         ..options.clone()
     };
-    rootfs::fill((writer, &base.image.root), rootfs.as_fd(), &options, watch)
+    let report = rootfs::fill((writer, root), rootfs.as_fd(), &options, watch)?;
+    let record = store.view(|view| Record::take(rootfs.as_fd(), view, root, watch))?;
+    staging.put_file(RECORD, &record.encode())?;
+    Ok(report)
+}
+
+fn info(store: &Store, base: Base<'_>, owners: &Ownership) -> BundleInfo {
+    BundleInfo {
+        image: base.name.to_owned(),
+        manifest: base.manifest.clone(),
+        root: base.image.root,
+        platform: base.image.platform.clone(),
+        owners: owners.clone(),
+        rootfs: Rootfs::Plain,
+        store: std::path::absolute(store.root()).unwrap_or_else(|_| store.root().to_owned()),
+    }
 }
 
 /// Returns the container's config, before anything is made for it.

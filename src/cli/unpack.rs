@@ -21,7 +21,7 @@ pub(super) fn run(session: &Session, args: &Unpack) -> Result<()> {
     let image = store.image(&found)?;
     let base = Base {
         name: &args.reference,
-        descriptor: &found,
+        manifest: &found,
         image: &image,
     };
     session.watch().begin("unpacking", None);

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use ocistore::digest::Digest;
-use serde_json::json;
+use serde_json::{Value, json};
 use tar::{Builder, EntryType, Header};
 
 /// When everything was changed last.
@@ -13,6 +13,7 @@ pub(crate) const MTIME: u64 = 1_700_000_000;
 /// A layer while it grows.
 pub(crate) struct Image {
     layer: Builder<Vec<u8>>,
+    config: Value,
 }
 
 /// Mode, user and group.
@@ -22,7 +23,14 @@ impl Image {
     pub(crate) fn new() -> Self {
         Self {
             layer: Builder::new(Vec::new()),
+            config: json!({}),
         }
+    }
+
+    /// Says how it is run.
+    pub(crate) fn config(mut self, config: Value) -> Self {
+        self.config = config;
+        self
     }
 
     fn add(mut self, path: &str, kind: EntryType, (mode, uid, gid): Meta, how: How<'_>) -> Self {
@@ -95,7 +103,7 @@ impl Image {
         };
         let layer = put(&layer, "application/vnd.oci.image.layer.v1.tar");
         let config = json!({
-            "architecture": "amd64", "os": "linux", "config": {},
+            "architecture": "amd64", "os": "linux", "config": self.config,
             "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]},
         });
         let config = put(

@@ -10,6 +10,7 @@
 
 mod alike;
 mod bench;
+mod bundles;
 mod hostile;
 mod image;
 mod midway;
