@@ -1,10 +1,11 @@
 //! The build loop: an image becomes a bundle that can be written to, and what came of it an image again.
 
 pub mod bundle;
+pub mod compare;
 pub mod config;
 pub mod documents;
 mod image;
-pub(crate) mod layer;
+pub mod layer;
 mod lookup;
 pub mod tarball;
 pub mod unpack;
