@@ -3,10 +3,11 @@
 
 pub mod bundle;
 pub mod commit;
+pub mod compare;
 pub mod config;
 pub mod documents;
 mod image;
-pub(crate) mod layer;
+pub mod layer;
 mod lookup;
 pub mod tarball;
 pub mod unpack;

@@ -326,7 +326,8 @@ pub(super) struct Diff {
     /// An image
     #[arg(value_name = "A")]
     pub(super) before: String,
-    /// Another: what it has more is added, what it lacks deleted
+    /// Another, a bundle, or a directory (a path begins with '/' or '.', or is tried where no image has the name): what
+    /// it has more is added, what it lacks deleted
     #[arg(value_name = "B")]
     pub(super) after: String,
     /// Which image of an index, on both sides: OS/ARCH[/VARIANT] [default: this machine's]
@@ -344,6 +345,12 @@ pub(super) struct Diff {
     /// Exit with 1 if anything differs
     #[arg(long)]
     pub(super) exit_code: bool,
+    /// Write the layer, an uncompressed tar, that makes B of A
+    #[arg(long, requires = "output", conflicts_with_all = ["content", "metadata", "stat"])]
+    pub(super) tar: bool,
+    /// Where to: a file, or '-' for standard output
+    #[arg(short, long, value_name = "FILE", requires = "tar")]
+    pub(super) output: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
