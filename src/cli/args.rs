@@ -96,6 +96,10 @@ pub(super) enum Command {
     Inspect(Inspect),
     /// Lay out an image's root filesystem, its files hard links into the store: for reading and deploying
     Checkout(Checkout),
+    /// Show an image as a file system at a folder, without copying any file; alone: list what is mounted
+    Mount(Mount),
+    /// Take a mount away
+    Umount(Umount),
     /// Show what differs between the root filesystems of two images: a letter (A, C or D) and a path a line
     Diff(Diff),
     /// Write images to an OCI layout or archive, byte for byte as they came
@@ -265,6 +269,32 @@ pub(super) struct Checkout {
     /// Do not wait for the disk: after a power cut the folder may be anything
     #[arg(long)]
     pub(super) no_sync: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Mount {
+    /// The image, or the folder of a bundle whose root filesystem is to be mounted again
+    #[arg(value_name = "REF|BUNDLE")]
+    pub(super) what: Option<String>,
+    /// Where; must not exist or be an empty folder
+    #[arg(value_name = "DIR", requires = "what")]
+    pub(super) target: Option<PathBuf>,
+    /// Let it be written to: changes are kept in the store, beside the image, until umount
+    #[arg(long, requires = "target")]
+    pub(super) rw: bool,
+    /// Which image of an index: OS/ARCH[/VARIANT] [default: this machine's]
+    #[arg(long, value_name = "PLATFORM", requires = "target")]
+    pub(super) platform: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Umount {
+    /// Where it is mounted, or its id
+    #[arg(value_name = "DIR|ID")]
+    pub(super) target: PathBuf,
+    /// Throw away the changes that were made through it
+    #[arg(long)]
+    pub(super) discard: bool,
 }
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]

@@ -13,6 +13,7 @@ mod images;
 mod import;
 mod init;
 mod inspect;
+mod mount;
 mod output;
 mod session;
 mod size;
@@ -81,6 +82,8 @@ fn run(session: &Session, command: Command) -> Result<ExitCode> {
         Command::Exists(args) => return exists::run(session, &args),
         Command::Inspect(args) => inspect::run(session, &args),
         Command::Checkout(args) => checkout::run(session, &args),
+        Command::Mount(args) => mount::mount(session, &args),
+        Command::Umount(args) => mount::umount(session, &args),
         Command::Diff(args) => return diff::run(session, &args),
         Command::Export(args) => export::run(session, &args),
         Command::Gc(args) => gc::run(session, &args),
