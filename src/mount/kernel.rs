@@ -34,8 +34,16 @@ pub(super) struct Layers<'a> {
     pub(super) access: Access,
 }
 
-/// Makes the overlay, attached nowhere.
-pub(super) fn overlay(layers: &Layers<'_>) -> Result<OwnedFd> {
+/// Fails where the kernel has not what a mount takes, or does not let this process use it: before anything is done.
+pub(super) fn check() -> Result<()> {
+    for (kind, what) in [("erofs", "EROFS"), ("overlay", "overlayfs")] {
+        let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC);
+        context.map(drop).map_err(|e| refused(e, what, ""))?;
+    }
+    Ok(())
+}
+
+/// Makes the overlay, attached nowhere.(layers: &Layers<'_>) -> Result<OwnedFd> {
     let image = erofs(layers.image)?;
     let lower = Lower::Handle(&image);
     match overlay_over(layers, &lower) {
@@ -170,7 +178,10 @@ fn refused(e: Errno, what: &str, said: &str) -> Error {
         Errno::NODEV => format!("this kernel has no {what}"),
         Errno::NOSYS => format!("this kernel cannot set up {what} by fsopen (Linux 5.2)"),
         Errno::NOTBLK | Errno::INVAL | Errno::OPNOTSUPP if erofs => {
-            format!("this kernel mounts no EROFS image from a file (Linux 6.12){said}")
+            format!(
+                "this kernel mounts no EROFS image from a file (Linux 6.12), or from none of the store's file system \
+(tmpfs){said}"
+            )
         }
         Errno::INVAL | Errno::OPNOTSUPP => format!(
             "this kernel, or the store's file system, does not do what it takes: data-only layers (Linux 6.8), \

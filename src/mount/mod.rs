@@ -87,6 +87,7 @@ const NAP: Duration = Duration::from_millis(5);
 /// `reader` must have found the image, so that it is in place. Recorded before it is mounted, it is a root of collections
 /// from then on.
 pub fn mount(reader: &Reader<'_>, spec: &Spec<'_>, watch: &dyn Watch) -> Result<Mounted> {
+    kernel::check()?;
     let store = reader.store();
     let made = Target::prepare(store, spec.target)?;
     let record = Record {
@@ -128,6 +129,7 @@ pub fn mount(reader: &Reader<'_>, spec: &Spec<'_>, watch: &dyn Watch) -> Result<
 ///
 /// Fails with [`Cause::Busy`] where it lives, and where its image is not in the store any more.
 pub fn again(reader: &Reader<'_>, id: MountId, target: &Path, watch: &dyn Watch) -> Result<Record> {
+    kernel::check()?;
     let locked = locked(reader.store(), id)?;
     let made = Target::prepare(reader.store(), target)?;
     let record = Record {
