@@ -110,6 +110,105 @@ impl<W: Write> Write for Compressor<W> {
     }
 }
 
+/// The header of a gzip member that says nothing: no name, no time, no system (RFC 1952).
+const GZIP_HEAD: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
+
+/// An empty block that is the last of a deflate stream (RFC 1951).
+const DEFLATE_END: [u8; 2] = [3, 0];
+
+/// Some plain bytes, compressed by themselves.
+#[derive(Debug)]
+pub struct Block {
+    /// Their compressed bytes.
+    pub bytes: Vec<u8>,
+    sum: flate2::Crc,
+}
+
+/// A stream made of blocks that were compressed on their own, so that several can be at a time: its bytes depend on how
+/// the plain bytes were cut, and on nothing else. With gzip it is one member, with zstd a frame a block.
+#[derive(Debug)]
+pub struct Blocks {
+    compression: Compression,
+    sum: flate2::Crc,
+}
+
+impl Blocks {
+    /// Begins a stream.
+    pub fn new(compression: Compression) -> Self {
+        Self {
+            compression,
+            sum: flate2::Crc::new(),
+        }
+    }
+
+    /// Returns how many plain bytes a block holds, but for the last.
+    pub fn block_len(&self) -> usize {
+        match self.compression {
+            Compression::None | Compression::Gzip => 1 << 20,
+            Compression::Zstd => 4 << 20,
+        }
+    }
+
+    /// Returns what comes before the first block.
+    pub fn head(&self) -> &'static [u8] {
+        match self.compression {
+            Compression::Gzip => &GZIP_HEAD,
+            Compression::None | Compression::Zstd => &[],
+        }
+    }
+
+    /// Counts in a block, in order.
+    pub fn add(&mut self, block: &Block) {
+        self.sum.combine(&block.sum);
+    }
+
+    /// Returns what comes after the last block.
+    pub fn tail(&self) -> Vec<u8> {
+        match self.compression {
+            Compression::Gzip => [
+                &DEFLATE_END[..],
+                &self.sum.sum().to_le_bytes(),
+                &self.sum.amount().to_le_bytes(),
+            ]
+            .concat(),
+            Compression::None | Compression::Zstd => Vec::new(),
+        }
+    }
+}
+
+impl Compression {
+    /// Compresses a block of [`Blocks`].
+    pub fn block(self, plain: &[u8]) -> io::Result<Block> {
+        let mut sum = flate2::Crc::new();
+        let bytes = match self {
+            Self::None => plain.to_vec(),
+            Self::Gzip => {
+                sum.update(plain);
+                deflate(plain)?
+            }
+            Self::Zstd => zstd::bulk::compress(plain, 3)?,
+        };
+        Ok(Block { bytes, sum })
+    }
+}
+
+/// Returns deflated bytes that end at a byte, and not the stream.
+fn deflate(plain: &[u8]) -> io::Result<Vec<u8>> {
+    let mut deflater = flate2::Compress::new(flate2::Compression::new(6), false);
+    // Room for what cannot be compressed: a second round would flush twice.
+    let room = plain.len() + plain.len() / 8 + 1024;
+    let mut bytes = Vec::with_capacity(room);
+    loop {
+        let used = usize::try_from(deflater.total_in()).unwrap_or(usize::MAX);
+        deflater.compress_vec(&plain[used..], &mut bytes, flate2::FlushCompress::Sync)?;
+        // Where room is left all was written.
+        if bytes.len() < bytes.capacity() {
+            return Ok(bytes);
+        }
+        bytes.reserve(room);
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Codec {
     Gzip,
@@ -249,6 +348,26 @@ mod tests {
             for cut in 1..data.len() {
                 assert!(unpack(compression, &data[..cut]).is_err(), "{cut}");
             }
+        }
+    }
+
+    #[test]
+    fn blocks_that_were_compressed_on_their_own_are_one_stream() {
+        let text: Vec<u8> = (0..300_000u32).flat_map(u32::to_le_bytes).collect();
+        let noise: Vec<u8> = (0..100_000u64)
+            .flat_map(|n| crate::digest::ContentId::of(&n.to_le_bytes()).0)
+            .collect();
+        for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
+            let mut blocks = Blocks::new(compression);
+            let mut packed = blocks.head().to_vec();
+            for part in [&text[..], b"x", &noise, b""] {
+                let block = compression.block(part).unwrap();
+                blocks.add(&block);
+                packed.extend(&block.bytes);
+            }
+            packed.extend(blocks.tail());
+            let plain = [&text[..], b"x", &noise].concat();
+            assert_eq!(unpack(compression, &packed).unwrap(), plain);
         }
     }
 

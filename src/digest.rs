@@ -326,6 +326,12 @@ blake3_id!(
     "ocistore 2026-11 image"
 );
 
+blake3_id!(
+    /// The checksum that closes the record of a tree in a directory; cut short, the fingerprint of a path there.
+    RecordSum,
+    "ocistore 2026-11 record of a tree"
+);
+
 impl InodeId {
     /// Parses 64 lowercase hex digits.
     pub fn from_hex(text: &str) -> Option<Self> {

@@ -2,7 +2,7 @@
 
 use crate::meta::Meta;
 use crate::path::{NameRef, TreePath};
-use crate::tree::Device;
+use crate::tree::{Device, Kind};
 
 /// One entry of a layer, in tar order.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -45,6 +45,28 @@ pub struct Payload {
     pub ordinal: Option<u32>,
     /// Its length once holes are filled in.
     pub size: u64,
+}
+
+/// One entry of a layer that is to be written.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LayerEntry {
+    /// The path; for a whiteout, the path of what it names.
+    pub path: TreePath,
+    /// What it is to say.
+    pub what: What,
+}
+
+/// What an entry that is to be written says of its path.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum What {
+    /// A directory is there.
+    Dir(Meta),
+    /// An inode of its own is there.
+    Leaf(Kind, Meta),
+    /// Another name of what is at this path, which an entry before it put there.
+    Link(TreePath),
+    /// What a lower layer has there is gone.
+    Whiteout,
 }
 
 /// The prefix of a whiteout's name.

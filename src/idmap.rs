@@ -68,6 +68,19 @@ impl IdMap {
         let offset = id - range.container;
         (offset < range.size).then(|| range.host + offset)
     }
+
+    /// Returns the image's id that the host's `id` stands for, where a range holds it.
+    pub fn image_of(&self, id: u32) -> Option<u32> {
+        let within = |range: &&Range| id >= range.host && id - range.host < range.size;
+        let range = self.ranges.iter().find(within)?;
+        Some(range.container + (id - range.host))
+    }
+
+    /// Returns the ranges in the order of the image's ids: where each begins there, where on the host, and its size.
+    pub fn ranges(&self) -> impl Iterator<Item = (u32, u32, u32)> {
+        let ranges = self.ranges.iter();
+        ranges.map(|range| (range.container, range.host, range.size))
+    }
 }
 
 impl Range {

@@ -54,6 +54,37 @@ fn nesting(bytes: &[u8]) -> usize {
     deepest
 }
 
+/// Refuses JSON with a number that would be written otherwise than it is: what is kept has to stay as it is.
+///
+/// `bytes` is JSON; numbers of more than 64 bits, and `1e3` or `1.50`, are such numbers.
+pub fn check_numbers(bytes: &[u8]) -> Result<(), JsonError> {
+    let in_number = |b: &u8| b.is_ascii_digit() || b"+-.eE".contains(b);
+    let mut rest = bytes.iter();
+    while let Some(byte) = rest.as_slice().first() {
+        match byte {
+            b'"' => {
+                rest.next();
+                skip_string(&mut rest);
+            }
+            b'-' | b'0'..=b'9' => {
+                let left = rest.as_slice();
+                let len = left.iter().take_while(|b| in_number(b)).count();
+                let (number, after) = left.split_at(len);
+                let value: Option<Value> = serde_json::from_slice(number).ok();
+                if value.is_none_or(|value| value.to_string().as_bytes() != number) {
+                    let number = String::from_utf8_lossy(number);
+                    return refuse(format!("the number {number} could not be kept as it is"));
+                }
+                rest = after.iter();
+            }
+            _ => {
+                rest.next();
+            }
+        }
+    }
+    Ok(())
+}
+
 fn skip_string<'b>(rest: &mut impl Iterator<Item = &'b u8>) {
     while let Some(byte) = rest.next() {
         match byte {
@@ -132,6 +163,25 @@ impl<'de> Visitor<'de> for StrictVisitor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_that_would_be_written_otherwise_are_found() {
+        for good in [
+            r#"{"a":[0,-1,18446744073709551615,1.5,true],"\"1e3":"1e3"}"#,
+            "-9223372036854775808",
+        ] {
+            assert_eq!(check_numbers(good.as_bytes()), Ok(()), "{good}");
+        }
+        for bad in [
+            "1e3",
+            "[1.50]",
+            r#"{"a":18446744073709551616}"#,
+            "-0",
+            "[1,1E400]",
+        ] {
+            assert!(check_numbers(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn json_that_readers_understand_differently_is_refused() {

@@ -1,6 +1,7 @@
 //! A local store for OCI images: every file once, root filesystems by hard links, every digest kept.
 
 mod base64;
+pub mod build;
 pub mod cli;
 pub mod codec;
 pub mod compress;
@@ -29,7 +30,9 @@ pub mod path;
 pub mod recipe;
 pub mod reference;
 pub mod rootfs;
+pub mod runtime;
 pub mod store;
+pub mod time;
 pub mod tree;
 pub mod warning;
 pub mod watch;

@@ -127,6 +127,25 @@ pub fn layer_media_type(compression: Compression) -> &'static str {
     }
 }
 
+/// Returns the OCI media type that says the same as Docker's `media_type`; any other one as it is.
+pub fn oci_media_type(media_type: &str) -> &str {
+    const FOREIGN: &str = "application/vnd.docker.image.rootfs.foreign.";
+    match Media::of(media_type) {
+        Media::Index => OCI_INDEX,
+        Media::Manifest => OCI_MANIFEST,
+        Media::Config => OCI_CONFIG,
+        Media::Layer(compression) if media_type.starts_with(FOREIGN) => match compression {
+            Compression::None => "application/vnd.oci.image.layer.nondistributable.v1.tar",
+            Compression::Gzip => "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+            Compression::Zstd => "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd",
+        },
+        Media::Layer(compression) if media_type.starts_with("application/vnd.docker.") => {
+            layer_media_type(compression)
+        }
+        Media::Layer(_) | Media::Other => media_type,
+    }
+}
+
 /// A descriptor (image-spec descriptor.md).
 #[derive(Clone, PartialEq, Debug)]
 pub struct Descriptor {
@@ -506,6 +525,30 @@ mod tests {
         ] {
             assert_eq!(Media::of(media_type), media, "{media_type}");
         }
+    }
+
+    #[test]
+    fn what_docker_calls_a_document_or_layer_has_a_name_in_oci() {
+        let docker = "application/vnd.docker.";
+        let oci = "application/vnd.oci.image.";
+        for (from, to) in [
+            ("distribution.manifest.v2+json", "manifest.v1+json"),
+            ("distribution.manifest.list.v2+json", "index.v1+json"),
+            ("container.image.v1+json", "config.v1+json"),
+            ("image.rootfs.diff.tar", "layer.v1.tar"),
+            ("image.rootfs.diff.tar.gzip", "layer.v1.tar+gzip"),
+            ("image.rootfs.diff.tar.zstd", "layer.v1.tar+zstd"),
+            (
+                "image.rootfs.foreign.diff.tar.gzip",
+                "layer.nondistributable.v1.tar+gzip",
+            ),
+        ] {
+            let (from, to) = (format!("{docker}{from}"), format!("{oci}{to}"));
+            assert_eq!(oci_media_type(&from), to);
+            assert_eq!(oci_media_type(&to), to);
+            assert_eq!(Media::of(&from), Media::of(&to));
+        }
+        assert_eq!(oci_media_type("a/b"), "a/b");
     }
 
     #[test]

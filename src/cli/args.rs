@@ -1,4 +1,4 @@
-//! Owns what can be typed. Help texts are here and nowhere else.
+//! Owns what can be typed. Help texts are here and, of commands that make images, in `build_args`; nowhere else.
 
 use std::path::PathBuf;
 
@@ -79,7 +79,7 @@ pub(super) enum When {
 pub(super) enum Command {
     /// Make the store, if there is none
     Init,
-    /// Take images in: OCI layouts, OCI archives, docker archives, or - for standard input
+    /// Take images in: OCI layouts, OCI archives, docker archives, root filesystem tarballs, or - for standard input
     #[command(visible_alias = "load")]
     Import(Import),
     /// List images
@@ -100,6 +100,10 @@ pub(super) enum Command {
     Mount(Mount),
     /// Take a mount away
     Umount(Umount),
+    /// Make a bundle for runc or crun: a root filesystem to change, and a config.json
+    Unpack(Unpack),
+    /// Change an image's config and annotations; its layers stay
+    Config(super::build_args::Config),
     /// Show what differs between the root filesystems of two images: a letter (A, C or D) and a path a line
     Diff(Diff),
     /// Write images to an OCI layout or archive, byte for byte as they came
@@ -126,7 +130,8 @@ pub(super) struct Import {
     #[arg(
         required_unless_present = "layout",
         value_name = "SRC",
-        help = "oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF], a path, or -"
+        help = "oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF], a path, or -; \
+tar:FILE or tar:- is a root filesystem"
     )]
     pub(super) sources: Vec<String>,
     /// An OCI layout whose path contains a colon
@@ -138,6 +143,12 @@ pub(super) struct Import {
     /// What to call the source's only image
     #[arg(long, value_name = "NAME")]
     pub(super) name: Option<String>,
+    #[arg(
+        long,
+        value_name = "KEY=VALUE",
+        help = "Of a root filesystem: a field of the new image's config, as the command config sets it; repeatable"
+    )]
+    pub(super) config: Vec<String>,
     /// Whether compressed layer blobs are kept, for byte-identical export
     #[arg(long, value_name = "WHAT", default_value = "keep")]
     pub(super) blobs: Blobs,
@@ -251,6 +262,13 @@ pub(super) struct Checkout {
     /// Only this folder of the image
     #[arg(long, value_name = "SUB")]
     pub(super) path: Option<std::ffi::OsString>,
+    #[command(flatten)]
+    pub(super) laying: Laying,
+}
+
+/// How an image's files are laid out, whatever for.
+#[derive(Args, Debug)]
+pub(super) struct Laying {
     /// Which image of an index: OS/ARCH[/VARIANT] [default: this machine's]
     #[arg(long, value_name = "PLATFORM")]
     pub(super) platform: Option<String>,
@@ -295,6 +313,21 @@ pub(super) struct Umount {
     /// Throw away the changes that were made through it
     #[arg(long)]
     pub(super) discard: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Unpack {
+    /// The image
+    #[arg(value_name = "REF")]
+    pub(super) reference: String,
+    /// Where to; must not exist or be an empty folder
+    #[arg(value_name = "BUNDLE")]
+    pub(super) bundle: PathBuf,
+    /// How files get there: never as links into the store, since they are there to be changed
+    #[arg(long, value_name = "HOW", default_value = "reflink")]
+    pub(super) link: Link,
+    #[command(flatten)]
+    pub(super) laying: Laying,
 }
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]

@@ -3,19 +3,24 @@
 use serde_json::json;
 
 use super::args::{self, Import};
+use super::clock;
 use super::output::{self, Output};
 use super::session::Session;
+use crate::build::documents::Changes;
+use crate::build::tarball::Rootfs;
 use crate::convert::import::{Blobs, Mislabelled, Options, Report, Strictness, import};
 use crate::convert::source::Source;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::reference::{ImageName, Pick, Place};
+use crate::store::Writer;
+use crate::time::Time;
 use crate::wire::DOCUMENT_MAX;
 
 pub(super) fn run(session: &Session, args: &Import) -> Result<()> {
     let options = options(session, args)?;
-    let places = places(args);
-    if options.name.is_some() && places.len() > 1 {
+    let origins = origins(args)?;
+    if options.name.is_some() && origins.len() > 1 {
         return Err(
             Error::usage("name", "several sources", "--name names one image")
                 .hint("import them one by one"),
@@ -23,9 +28,9 @@ pub(super) fn run(session: &Session, args: &Import) -> Result<()> {
     }
     let store = session.open_or_make()?;
     let mut whole = Report::default();
-    for place in &places {
+    for origin in &origins {
         let writer = store.write()?;
-        let source = Source::open(place, &options.limits, &|| writer.scratch())?;
+        let source = origin.open(session, &writer, &options.limits)?;
         let report = import(&writer, &source, &options, session.watch())?;
         output::say_warnings(session, &report.warnings);
         add(&mut whole, report);
@@ -84,17 +89,51 @@ fn limits(args: &args::Limits) -> Result<Limits> {
     })
 }
 
-fn places(args: &Import) -> Vec<Place> {
-    match &args.layout {
-        Some(layout) => {
-            let pick = args.reference.clone().map_or(Pick::All, Pick::Ref);
-            vec![Place::Layout(layout.clone(), pick)]
+/// Where images come from: as they are, or made of a tarball.
+enum Origin {
+    Images(Place),
+    Rootfs(Rootfs),
+}
+
+impl Origin {
+    fn open(&self, session: &Session, writer: &Writer<'_>, limits: &Limits) -> Result<Source> {
+        let scratch = || writer.scratch();
+        match self {
+            Self::Images(place) => Source::open(place, limits, &scratch),
+            Self::Rootfs(rootfs) => rootfs.open(limits, &scratch, session.watch()),
         }
-        None => args
-            .sources
-            .iter()
-            .map(|source| Place::parse(source))
-            .collect(),
+    }
+}
+
+fn origins(args: &Import) -> Result<Vec<Origin>> {
+    if let Some(layout) = &args.layout {
+        let pick = args.reference.clone().map_or(Pick::All, Pick::Ref);
+        check_config(args, "--layout")?;
+        return Ok(vec![Origin::Images(Place::Layout(layout.clone(), pick))]);
+    }
+    let changes = Changes::parse(&args.config, &[])?;
+    let origin = |text: &String| match Rootfs::parse(text) {
+        Some(rootfs) => Ok(Origin::Rootfs(Rootfs {
+            changes: changes.clone(),
+            created: clock::source_date_epoch()?.map(Time::of_unix),
+            ..rootfs
+        })),
+        None => {
+            check_config(args, text)?;
+            Ok(Origin::Images(Place::parse(text)))
+        }
+    };
+    args.sources.iter().map(origin).collect()
+}
+
+/// What an image says of itself stays as it is when it comes in.
+fn check_config(args: &Import, source: &str) -> Result<()> {
+    match args.config.is_empty() {
+        true => Ok(()),
+        false => Err(
+            Error::usage("change", source, "--config is for tar:FILE alone")
+                .hint("`ocistore config` makes another image of one that is here"),
+        ),
     }
 }
 

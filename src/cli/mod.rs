@@ -1,8 +1,11 @@
 //! The command line: the only code that prints. One file a command; the contract is in `docs/cli.md`.
 
 mod args;
+mod build_args;
 mod checkout;
+mod clock;
 mod completion;
+mod config;
 mod df;
 mod diff;
 mod exists;
@@ -13,12 +16,14 @@ mod images;
 mod import;
 mod init;
 mod inspect;
+mod laying;
 mod mount;
 mod output;
 mod session;
 mod size;
 mod tag;
 mod terminal;
+mod unpack;
 
 use std::io::ErrorKind;
 use std::process::ExitCode;
@@ -81,9 +86,11 @@ fn run(session: &Session, command: Command) -> Result<ExitCode> {
         Command::Untag(args) => tag::untag(session, &args),
         Command::Exists(args) => return exists::run(session, &args),
         Command::Inspect(args) => inspect::run(session, &args),
+        Command::Config(args) => config::run(session, &args),
         Command::Checkout(args) => checkout::run(session, &args),
         Command::Mount(args) => mount::mount(session, &args),
         Command::Umount(args) => mount::umount(session, &args),
+        Command::Unpack(args) => unpack::run(session, &args),
         Command::Diff(args) => return diff::run(session, &args),
         Command::Export(args) => export::run(session, &args),
         Command::Gc(args) => gc::run(session, &args),

@@ -1,5 +1,5 @@
 //! Owns tar headers of images' archives: which members one has, and where their bytes are.
-//! The one home of `tar`. Members' names are looked up in memory; none is ever a path on the host.
+//! Members' names are looked up in memory; none is ever a path on the host.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;

@@ -205,7 +205,7 @@ fn fill(from: &mut dyn Read, chunk: &mut [u8]) -> std::io::Result<usize> {
 }
 
 /// A small blob that grows without end is an attack.
-fn check_growth(total: u64, read: u64, limits: &Limits) -> Result<(), String> {
+pub(super) fn check_growth(total: u64, read: u64, limits: &Limits) -> Result<(), String> {
     if total > limits.layer_bytes {
         return Err(format!(
             "its tar is over {} bytes (--max-layer)",

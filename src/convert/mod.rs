@@ -1,9 +1,11 @@
 //! Conversions: layouts and archives to records, and records back to layouts and archives.
 
+pub mod admit;
 mod archive;
 mod archive_writer;
 pub mod assemble;
 mod blob;
+pub mod compose;
 mod disassemble;
 mod docker;
 pub mod export;
@@ -19,4 +21,5 @@ pub mod repair;
 pub(crate) mod replay;
 pub mod source;
 pub(crate) mod tar;
+pub mod tarball;
 mod workers;

@@ -1,6 +1,7 @@
 //! Owns where images come from: layouts, archives of layouts, archives of `docker save`, a stream.
 //! Hands out documents' and blobs' bytes; whether they are what their digests name is for the reader to check.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek as _, Write as _};
 use std::os::unix::fs::FileExt as _;
@@ -44,6 +45,7 @@ enum Kind {
     Layout(PathBuf),
     Oci(Archive),
     Docker(Archive, docker::Blobs),
+    Blobs(HashMap<Digest, SourceBlob>),
 }
 
 /// Which kind of archive is wanted.
@@ -78,6 +80,24 @@ impl Source {
         }
     }
 
+    /// Returns a source of our own making: one root, and all that it leads to.
+    pub(super) fn of_blobs(
+        (what, repository): (String, Option<String>),
+        descriptor: Descriptor,
+        blobs: Vec<(Digest, SourceBlob)>,
+    ) -> Self {
+        let root = Root {
+            descriptor,
+            name_hint: None,
+        };
+        Self {
+            what,
+            repository,
+            roots: vec![root],
+            kind: Kind::Blobs(blobs.into_iter().collect()),
+        }
+    }
+
     /// Returns what is there, of what was picked.
     pub fn roots(&self) -> &[Root] {
         &self.roots
@@ -103,6 +123,7 @@ impl Source {
             Kind::Oci(archive) => Ok(archive
                 .find(below.as_bytes())?
                 .map(|range| SourceBlob::range(archive, range))),
+            Kind::Blobs(blobs) => Ok(blobs.get(digest).cloned()),
             Kind::Docker(archive, blobs) => Ok(blobs.get(digest).map(|held| match held {
                 Held::Bytes(bytes) => SourceBlob::bytes(Arc::clone(bytes)),
                 Held::Range(range) => SourceBlob::range(archive, *range),
@@ -233,7 +254,7 @@ fn is_missing(e: &io::Error) -> bool {
 
 /// Opens a file, following symlinks; a fifo, device, socket or folder in its place is malformed input, and so is a way
 /// to it that leads nowhere.
-fn open_file(path: &Path) -> Result<Option<File>> {
+pub(super) fn open_file(path: &Path) -> Result<Option<File>> {
     let malformed = |why: &str| Err(Error::malformed("read", quoted(path), why));
     // Looked at before it is opened: opening alone makes some devices act.
     let opened = match std::fs::metadata(path) {
@@ -430,7 +451,7 @@ fn repository_of_folder(path: &Path) -> Option<String> {
     Some(reference::repository_from_path(&path))
 }
 
-fn repository_of_file(path: &Path) -> String {
+pub(super) fn repository_of_file(path: &Path) -> String {
     const ENDINGS: [&str; 7] = [
         ".tar",
         ".tar.gz",

@@ -8,15 +8,15 @@ use crate::path::Name;
 use crate::tree::Item;
 
 /// A directory that one or both trees have.
-pub(super) struct Level {
+pub(crate) struct Level {
     /// The length of its path.
-    pub(super) base: usize,
+    pub(crate) base: usize,
     before: Peekable<IntoIter<(Name, Item)>>,
     after: Peekable<IntoIter<(Name, Item)>>,
 }
 
 /// What a name leads to.
-pub(super) enum Pair {
+pub(crate) enum Pair {
     /// Only the first tree has it.
     Before(Item),
     /// Only the second tree has it.
@@ -26,7 +26,7 @@ pub(super) enum Pair {
 }
 
 impl Level {
-    pub(super) fn new(base: usize, before: Vec<(Name, Item)>, after: Vec<(Name, Item)>) -> Self {
+    pub(crate) fn new(base: usize, before: Vec<(Name, Item)>, after: Vec<(Name, Item)>) -> Self {
         Self {
             base,
             before: before.into_iter().peekable(),
@@ -35,7 +35,7 @@ impl Level {
     }
 
     /// Returns the next name of either side.
-    pub(super) fn next(&mut self) -> Option<(Name, Pair)> {
+    pub(crate) fn next(&mut self) -> Option<(Name, Pair)> {
         let order = match (self.before.peek(), self.after.peek()) {
             (None, None) => return None,
             (Some(_), None) => Ordering::Less,

@@ -4,7 +4,7 @@
 //! Changes come one by one, in the order of a walk: a directory, then what is in it, names by their bytes. No more is
 //! held than the directories on the way to the last one.
 
-mod level;
+pub(crate) mod level;
 mod report;
 #[cfg(test)]
 mod tests;

@@ -43,7 +43,8 @@ pub(super) fn check() -> Result<()> {
     Ok(())
 }
 
-/// Makes the overlay, attached nowhere.(layers: &Layers<'_>) -> Result<OwnedFd> {
+/// Makes the overlay, attached nowhere.
+pub(super) fn overlay(layers: &Layers<'_>) -> Result<OwnedFd> {
     let image = erofs(layers.image)?;
     let lower = Lower::Handle(&image);
     match overlay_over(layers, &lower) {
@@ -225,4 +226,66 @@ pub(super) fn detach(target: &Path) -> Result<()> {
 pub(super) fn open_folder(path: &Path) -> Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::openat(CWD, path, flags, Mode::empty()).context("open the folder", quoted(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+    use crate::mount::erofs;
+    use crate::store::verify::sample::Sample;
+    use crate::watch::Unwatched;
+
+    /// Tells whether this can mount; where it has to, that it cannot is a failure.
+    fn can_mount() -> bool {
+        let able = check().is_ok();
+        let needed = std::env::var_os("OCISTORE_REQUIRE_PEERS").is_some();
+        assert!(able || !needed, "this test needs root");
+        if !able {
+            writeln!(std::io::stderr(), "skipped: this test needs root").unwrap();
+        }
+        able
+    }
+
+    #[test]
+    fn a_kernel_that_takes_no_handles_is_told_paths_and_shows_the_same() {
+        if !can_mount() {
+            return;
+        }
+        let sample = Sample::new();
+        let root = sample.image("a:1", &[&[("usr/bin", b"bin")]]).root;
+        let at = |name: &str| sample.dir.path().join(name);
+        for folder in ["upper", "work", "spare"] {
+            std::fs::create_dir(at(folder)).unwrap();
+        }
+        let image = File::create_new(at("image")).unwrap();
+        let write = |file| {
+            sample
+                .store
+                .view(|view| erofs::write(view, &root, file, &Unwatched))
+        };
+        write(image).unwrap();
+        let layers = Layers {
+            image: &File::open(at("image")).unwrap(),
+            objects: &open_folder(&sample.store.root().join("objects")).unwrap(),
+            upper: &open_folder(&at("upper")).unwrap(),
+            work: &open_folder(&at("work")).unwrap(),
+            spare: &at("spare"),
+            source: "ocistore:test",
+            access: Access::ReadWrite,
+        };
+        let read = |mount: &OwnedFd| {
+            let file = rustix::fs::openat(mount, "usr/bin", OFlags::RDONLY, Mode::empty()).unwrap();
+            std::io::read_to_string(File::from(file)).unwrap()
+        };
+        let lower = erofs(layers.image).unwrap();
+        let attached = Attached::at(&lower, layers.spare).unwrap();
+        let mount = overlay_over(&layers, &Lower::Path(attached.0)).unwrap();
+        drop(attached);
+        assert_eq!(std::fs::read_dir(at("spare")).unwrap().count(), 0);
+        assert_eq!(read(&mount), "bin");
+        drop(mount);
+        assert_eq!(read(&overlay(&layers).unwrap()), "bin");
+    }
 }

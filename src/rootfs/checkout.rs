@@ -1,8 +1,7 @@
 //! Owns laying out a merged tree as a directory of the host, all of it or nothing.
 
-use std::io::ErrorKind;
 use std::num::NonZeroUsize;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 
 use rustix::io::Errno;
@@ -20,11 +19,14 @@ use super::tally::Tally;
 use super::target::Staging;
 use super::walk;
 use crate::digest::TreeId;
-use crate::error::{Cause, Context, Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::path::TreePath;
 use crate::store::Writer;
 use crate::store::variants::Sharing;
 use crate::watch::Watch;
+
+/// What is done to a target, as errors say it.
+const ACT: &str = "check out to";
 
 /// How a checkout's files relate to the store's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -101,45 +103,49 @@ pub fn checkout(
     options: &Options,
     watch: &dyn Watch,
 ) -> Result<Report> {
-    let run = || {
-        let staging = Staging::beside(writer.store(), target)?;
-        let checkout = Checkout {
-            writer,
-            options,
-            watch,
-            staging: &staging,
-        };
-        let done = checkout
-            .lay_out(root)
-            .and_then(|report| staging.put_in_place().map(|()| report));
-        let report = done.map_err(|failure| match staging.discard() {
-            Ok(()) => with_next_step(failure),
-            Err(left) => failure.hint(left.to_string()),
-        })?;
+    in_pool(options.jobs, || {
+        let staging = Staging::beside(writer.store(), target, ACT)?;
+        let report = staging.conclude(|| fill((writer, root), staging.root(), options, watch))?;
         match options.flush {
             Flush::Whole => staging.sync_place()?,
             Flush::Never => {}
         }
         Ok(report)
+    })
+}
+
+/// Lays out the tree `root` as what is in the empty directory `into`, which nobody else can enter.
+///
+/// Where it fails, what was made is left there. Otherwise as [`checkout`], in whatever threads it is called.
+pub(crate) fn fill(
+    (writer, root): (&Writer<'_>, &TreeId),
+    into: BorrowedFd<'_>,
+    options: &Options,
+    watch: &dyn Watch,
+) -> Result<Report> {
+    let checkout = Checkout {
+        writer,
+        options,
+        watch,
+        into,
     };
-    let Some(jobs) = options.jobs else {
-        return run();
+    checkout.lay_out(root)
+}
+
+/// Runs `work` in as many threads as `jobs` says, or in those that are there.
+pub(crate) fn in_pool<T: Send>(
+    jobs: Option<NonZeroUsize>,
+    work: impl FnOnce() -> Result<T> + Send,
+) -> Result<T> {
+    let Some(jobs) = jobs else {
+        return work();
     };
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(jobs.get())
         .build();
     let pool =
         pool.map_err(|e| Error::failed("start", format!("{jobs} threads"), e.to_string()))?;
-    pool.install(run)
-}
-
-fn with_next_step(failure: Error) -> Error {
-    match failure.cause() {
-        Cause::Io(e) if matches!(e.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
-            failure.hint("make room there, or name a directory on another file system")
-        }
-        _ => failure,
-    }
+    pool.install(work)
 }
 
 #[derive(Clone, Copy)]
@@ -147,7 +153,8 @@ struct Checkout<'a> {
     writer: &'a Writer<'a>,
     options: &'a Options,
     watch: &'a dyn Watch,
-    staging: &'a Staging,
+    /// The directory that everything goes below.
+    into: BorrowedFd<'a>,
 }
 
 impl Checkout<'_> {
@@ -156,7 +163,7 @@ impl Checkout<'_> {
             writer,
             options,
             watch,
-            staging,
+            into,
         } = *self;
         let mut tally = Tally::default();
         let mut plan = self.plan(root, &mut tally)?;
@@ -170,12 +177,11 @@ impl Checkout<'_> {
             LinkMode::Copy => Sharing::none(),
         };
         let copied_because = (options.link == LinkMode::Reflink).then_some(Reason::NoReflink);
-        let root = staging.root();
-        let born = host::born(root).context("look at what is made in", "the new directory")?;
+        let born = host::born(into).context("look at what is made in", "the new directory")?;
         let maker = Maker {
             writer,
             plan: &plan,
-            root,
+            root: into,
             owners: &options.owners,
             holds: &holds,
             sharing: &sharing,
@@ -195,13 +201,13 @@ impl Checkout<'_> {
             writer,
             options,
             watch: _,
-            staging,
+            into,
         } = *self;
         let linking = match options.link {
             LinkMode::Hardlink => self.linking()?,
             LinkMode::Reflink | LinkMode::Copy => Linking::Never(None),
         };
-        let probe = Probe::new(staging.root())?;
+        let probe = Probe::new(into)?;
         writer.store().view(|view| {
             let start = sub::start(view, root, options.sub.as_ref())?;
             let planner = Planner {
@@ -218,7 +224,7 @@ impl Checkout<'_> {
     /// Tries whether files of the store can be linked to at all, with one that every store has.
     fn linking(&self) -> Result<Linking> {
         const NAME: &[u8] = b"link";
-        let (folder, root) = (self.writer.store().folder().as_fd(), self.staging.root());
+        let (folder, root) = (self.writer.store().folder().as_fd(), self.into);
         match host::link((folder, b"format"), (root, NAME)) {
             Ok(()) => {
                 host::unlink(root, NAME).context("remove a file from", "the new directory")?;

@@ -14,7 +14,9 @@ mod planner;
 mod prepare;
 mod probe;
 mod recheck;
+pub mod record;
 mod report;
+pub mod scan;
 mod sub;
 mod tally;
 mod target;
@@ -23,5 +25,7 @@ mod tests;
 mod walk;
 
 pub use checkout::{Flush, LinkMode, Options, Strictness, checkout};
+pub(crate) use checkout::{fill, in_pool};
 pub use owners::Ownership;
 pub use report::{Count, Occurrences, Reason, Report, Warning};
+pub(crate) use target::Staging;

@@ -30,6 +30,13 @@ pub enum Ownership {
     },
 }
 
+/// Whose id an id is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum IdKind {
+    User,
+    Group,
+}
+
 /// An id of the image that no range holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Unmapped {
@@ -85,6 +92,26 @@ impl Ownership {
             }
         }
         (meta, unmapped)
+    }
+
+    /// Returns what an image says where a file of the host belongs to `id`, or `None` where no map holds it.
+    pub(super) fn image_of(&self, id: u32, kind: IdKind) -> Option<u32> {
+        let map = match (self, kind) {
+            (Self::AsImage, _) => return Some(id),
+            // Who has no other rights is root in the image.
+            (Self::Rootless { uid, gid: _ }, IdKind::User) => {
+                return Some(if id == *uid { 0 } else { id });
+            }
+            (Self::Rootless { uid: _, gid }, IdKind::Group) => {
+                return Some(if id == *gid { 0 } else { id });
+            }
+            (Self::Mapped { uids, gids: _ }, IdKind::User) => uids,
+            (Self::Mapped { uids: _, gids }, IdKind::Group) => gids,
+        };
+        match map {
+            None => Some(id),
+            Some(map) => map.image_of(id),
+        }
     }
 
     /// Returns the next step where the host does not let files be somebody's.

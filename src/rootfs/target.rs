@@ -6,11 +6,12 @@
 
 use std::ffi::{OsStr, OsString};
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::{self, ErrorKind, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, StatxAttributes};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, StatxAttributes};
 use rustix::io::Errno;
 
 use super::host;
@@ -19,12 +20,10 @@ use crate::error::{Cause, Context, Error, Result, quoted};
 use crate::store::Store;
 use crate::store::paths::FOLDERS;
 
-const ACT: &str = "check out to";
-
 /// A directory on its way to its place.
 #[derive(Debug)]
-pub(super) struct Staging {
-    target: PathBuf,
+pub(crate) struct Staging {
+    target: Target,
     parent: OwnedFd,
     name: OsString,
     /// Its name until then.
@@ -34,22 +33,47 @@ pub(super) struct Staging {
     root: OwnedFd,
 }
 
+/// A place, and what is done there, for errors.
+#[derive(Debug)]
+struct Target {
+    act: &'static str,
+    path: PathBuf,
+}
+
+impl Target {
+    fn fails(&self, why: impl Into<String>) -> Error {
+        Error::failed(self.act, quoted(&self.path), why)
+    }
+
+    /// Returns the directory that it is in.
+    fn above(&self) -> &Path {
+        self.path.parent().unwrap_or(&self.path)
+    }
+
+    fn is_mount_point(&self) -> Error {
+        self.fails("it is a mount point")
+            .hint("name a new directory inside it")
+    }
+}
+
 impl Staging {
     /// Makes a directory beside `target`, which must be a new name or an empty directory outside the store.
-    pub(super) fn beside(store: &Store, target: &Path) -> Result<Self> {
+    ///
+    /// `act` is what is done there, as errors say it.
+    pub(crate) fn beside(store: &Store, target: &Path, act: &'static str) -> Result<Self> {
         // Without `.` and slashes at the end, so that a symlink in its place is looked at, not followed.
-        let target: PathBuf = std::path::absolute(target)
-            .context(ACT, quoted(target))?
+        let path = std::path::absolute(target)
+            .context(act, quoted(target))?
             .components()
             .collect();
-        let (Some(above), Some(name)) = (target.parent(), target.file_name()) else {
-            return Err(
-                Error::failed(ACT, quoted(&target), "it has no name in a directory")
-                    .hint("name a new or an empty directory"),
-            );
+        let target = Target { act, path };
+        let Some(name) = target.path.file_name() else {
+            return Err(target
+                .fails("it has no name in a directory")
+                .hint("name a new or an empty directory"));
         };
         let name = name.to_owned();
-        let parent = open_parent(above).map_err(|e| no_parent(e, above, &target))?;
+        let parent = open_parent(target.above()).map_err(|e| no_parent(e, &target))?;
         refuse_store(store, &parent, &name, &target)?;
         let replaces = is_empty_dir(&parent, &name, &target)?;
         let staged = make_sibling(&parent, &name, &target)?;
@@ -65,8 +89,47 @@ impl Staging {
     }
 
     /// Returns the directory.
-    pub(super) fn root(&self) -> BorrowedFd<'_> {
+    pub(crate) fn root(&self) -> BorrowedFd<'_> {
         self.root.as_fd()
+    }
+
+    /// Makes a directory in it, for us alone.
+    pub(crate) fn make_dir(&self, name: &str) -> Result<OwnedFd> {
+        let path = || self.target.path.join(name);
+        host::make_dir(self.root(), name.as_bytes())
+            .and_then(|()| host::open_child(self.root(), name.as_bytes()))
+            .map_err(|e| Error::new("make the directory", quoted(&path()), Cause::Io(e.into())))
+    }
+
+    /// Writes a new file in it, which whoever can get there may read.
+    pub(crate) fn put_file(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let made = host::make_file_as(self.root(), name.as_bytes(), 0o644);
+        let written = made
+            .map_err(io::Error::from)
+            .and_then(|mut file| file.write_all(bytes));
+        written.context("write", quoted(&self.target.path.join(name)))
+    }
+
+    /// Lets those of one more group go through it, to what they know to be in it.
+    pub(crate) fn let_through(&self, gid: u32) -> Result<()> {
+        let mode = Mode::RWXU | Mode::XGRP;
+        rustix::fs::fchown(&self.root, None, Some(Gid::from_raw(gid)))
+            .and_then(|()| rustix::fs::fchmod(&self.root, mode))
+            .context("set the group of", quoted(&self.target.path))
+    }
+
+    /// Makes durable all that is in it.
+    pub(crate) fn sync(&self) -> Result<()> {
+        rustix::fs::syncfs(&self.root).context("sync the file system of", "the new directory")
+    }
+
+    /// Does something in it, and puts it in its place; where either fails, it goes away, and its place is as it was.
+    pub(crate) fn conclude<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let done = work().and_then(|done| self.put_in_place().map(|()| done));
+        done.map_err(|failure| match self.discard() {
+            Ok(()) => with_next_step(failure),
+            Err(left) => failure.hint(left.to_string()),
+        })
     }
 
     /// Puts it in its place, all at once.
@@ -82,7 +145,7 @@ impl Staging {
     }
 
     /// Makes its place durable.
-    pub(super) fn sync_place(&self) -> Result<()> {
+    pub(crate) fn sync_place(&self) -> Result<()> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let synced = match rustix::fs::openat(&self.parent, c".", flags, Mode::empty()) {
             Ok(parent) => rustix::fs::fsync(parent),
@@ -93,13 +156,13 @@ impl Staging {
         match synced {
             // Not every file system has something to sync there.
             Err(Errno::INVAL) => Ok(()),
-            other => other.context("sync the directory of", quoted(&self.target)),
+            other => other.context("sync the directory of", quoted(&self.target.path)),
         }
     }
 
     /// Fails where the target's directory is not the one that it was.
     fn check_parent(&self) -> Result<()> {
-        let above = self.target.parent().unwrap_or(&self.target);
+        let above = self.target.above();
         let now = open_parent(above).and_then(|now| host::identify(now.as_fd(), b""));
         let then = host::identify(self.parent.as_fd(), b"").context("look at", quoted(above))?;
         match now {
@@ -115,7 +178,7 @@ impl Staging {
         match self.is_at(name) {
             Ok(true) => Ok(()),
             Ok(false) | Err(Errno::NOENT) => Err(self.swapped(why)),
-            Err(e) => Err(e).context("look at", quoted(&self.target)),
+            Err(e) => Err(e).context("look at", quoted(&self.target.path)),
         }
     }
 
@@ -124,7 +187,8 @@ impl Staging {
     }
 
     fn swapped(&self, why: &str) -> Error {
-        Error::failed(ACT, quoted(&self.target), why)
+        self.target
+            .fails(why)
             .hint("run it again where nobody else moves directories")
     }
 
@@ -142,21 +206,22 @@ impl Staging {
             }
         };
         match done {
-            Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR) => Err(Error::failed(
-                ACT,
-                quoted(&self.target),
-                "something else appeared there meanwhile",
-            )
-            .hint("run it again with another directory")),
-            Err(Errno::BUSY) => Err(mount_point(&self.target)),
-            other => other.context("rename the new directory to", quoted(&self.target)),
+            Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR) => Err(self
+                .target
+                .fails("something else appeared there meanwhile")
+                .hint("run it again with another directory")),
+            Err(Errno::BUSY) => Err(self.target.is_mount_point()),
+            other => other.context("rename the new directory to", quoted(&self.target.path)),
         }
     }
 
     /// Removes it and all that is in it.
     pub(super) fn discard(&self) -> Result<()> {
         const ACT: &str = "remove the unfinished directory";
-        let staged = self.target.with_file_name(OsStr::from_bytes(&self.staged));
+        let staged = self
+            .target
+            .path
+            .with_file_name(OsStr::from_bytes(&self.staged));
         let mut gone = host::open_up(self.root()).and_then(|()| remove_below(self.root()));
         for _ in 0..2 {
             // Somebody may have moved things while they were removed: another look finds what there is now.
@@ -175,27 +240,33 @@ impl Staging {
     }
 }
 
+fn with_next_step(failure: Error) -> Error {
+    match failure.cause() {
+        Cause::Io(e) if matches!(e.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
+            failure.hint("make room there, or name a directory on another file system")
+        }
+        _ => failure,
+    }
+}
+
 fn open_parent(above: &Path) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::open(above, flags, Mode::empty())
 }
 
-fn no_parent(e: Errno, above: &Path, target: &Path) -> Error {
+fn no_parent(e: Errno, target: &Target) -> Error {
+    let above = target.above();
     let (why, hint) = match e {
         Errno::NOENT => ("is not there", "make it first"),
         Errno::NOTDIR => ("is not a directory", "name another directory"),
         _ => return Error::new("open the directory", quoted(above), Cause::Io(e.into())),
     };
     let why = format!("its directory {} {why}", quoted(above));
-    Error::failed(ACT, quoted(target), why).hint(hint)
-}
-
-fn mount_point(target: &Path) -> Error {
-    Error::failed(ACT, quoted(target), "it is a mount point").hint("name a new directory inside it")
+    target.fails(why).hint(hint)
 }
 
 /// Opens what was just made, and nothing that was put in its place since: its owner could get in.
-fn open_staged(parent: &OwnedFd, staged: &[u8], target: &Path) -> Result<OwnedFd> {
+fn open_staged(parent: &OwnedFd, staged: &[u8], target: &Target) -> Result<OwnedFd> {
     let opened = host::open_dir(parent.as_fd(), staged).and_then(|dir| {
         let ours = host::is_private(dir.as_fd())?;
         let names = names_in(host::open_dir(dir.as_fd(), b"")?)?;
@@ -205,15 +276,16 @@ fn open_staged(parent: &OwnedFd, staged: &[u8], target: &Path) -> Result<OwnedFd
         Ok(Some(dir)) => Ok(dir),
         Ok(None) | Err(Errno::LOOP | Errno::NOTDIR | Errno::NOENT | Errno::ACCESS) => {
             let why = "the new directory beside it is not ours alone";
-            Err(Error::failed(ACT, quoted(target), why)
+            Err(target
+                .fails(why)
                 .hint("run it again where files are your own and nobody else moves directories"))
         }
-        Err(e) => Err(e).context("open the new directory beside", quoted(target)),
+        Err(e) => Err(e).context("open the new directory beside", quoted(&target.path)),
     }
 }
 
 /// Refuses what is inside the store, whatever path leads there: a symlink, or another mount of it.
-fn refuse_store(store: &Store, parent: &OwnedFd, name: &OsStr, target: &Path) -> Result<()> {
+fn refuse_store(store: &Store, parent: &OwnedFd, name: &OsStr, target: &Target) -> Result<()> {
     let look = || -> rustix::io::Result<bool> {
         let store = store.folder().as_fd();
         let mut inside = vec![host::identify(store, b"")?];
@@ -236,8 +308,9 @@ fn refuse_store(store: &Store, parent: &OwnedFd, name: &OsStr, target: &Path) ->
             folder = open_above(folder.as_fd())?;
         }
     };
-    if look().context("look at the directories above", quoted(target))? {
-        return Err(Error::failed(ACT, quoted(target), "it is inside the store")
+    if look().context("look at the directories above", quoted(&target.path))? {
+        return Err(target
+            .fails("it is inside the store")
             .hint("name a directory elsewhere"));
     }
     Ok(())
@@ -249,26 +322,27 @@ fn open_above(dir: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
 }
 
 /// Tells an empty directory from a name that is free; anything else is refused.
-fn is_empty_dir(parent: &OwnedFd, name: &OsStr, target: &Path) -> Result<bool> {
+fn is_empty_dir(parent: &OwnedFd, name: &OsStr, target: &Target) -> Result<bool> {
     let stat = match host::stat(parent.as_fd(), name.as_bytes()) {
         Err(Errno::NOENT) => return Ok(false),
-        other => other.context("look at", quoted(target))?,
+        other => other.context("look at", quoted(&target.path))?,
     };
     let refuse = |why: &str| {
-        Err(Error::failed(ACT, quoted(target), why)
+        Err(target
+            .fails(why)
             .hint("name a directory that is empty or not there yet"))
     };
     match FileType::from_raw_mode(u32::from(stat.stx_mode)) {
         FileType::Directory if stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) => {
-            return Err(mount_point(target));
+            return Err(target.is_mount_point());
         }
         FileType::Directory => {}
         FileType::Symlink => return refuse("it is a symlink"),
         _ => return refuse("it is not a directory"),
     }
     let dir = host::open_dir(parent.as_fd(), name.as_bytes())
-        .context("open the directory", quoted(target))?;
-    let names = names_in(dir).context("read the directory", quoted(target))?;
+        .context("open the directory", quoted(&target.path))?;
+    let names = names_in(dir).context("read the directory", quoted(&target.path))?;
     if names.is_empty() {
         Ok(true)
     } else {
@@ -277,7 +351,7 @@ fn is_empty_dir(parent: &OwnedFd, name: &OsStr, target: &Path) -> Result<bool> {
 }
 
 /// Makes a directory for its owner alone, with a name that says whose it is.
-fn make_sibling(parent: &OwnedFd, name: &OsStr, target: &Path) -> Result<Vec<u8>> {
+fn make_sibling(parent: &OwnedFd, name: &OsStr, target: &Target) -> Result<Vec<u8>> {
     let stem = &name.as_bytes()[..name.len().min(200)];
     loop {
         let random = RandomState::new().build_hasher().finish() & 0xffff_ffff;
@@ -290,7 +364,7 @@ fn make_sibling(parent: &OwnedFd, name: &OsStr, target: &Path) -> Result<Vec<u8>
             Err(e) => {
                 let error = Error::new(
                     "make a directory beside",
-                    quoted(target),
+                    quoted(&target.path),
                     Cause::Io(e.into()),
                 );
                 return Err(match e {

@@ -462,7 +462,7 @@ fn a_tree_of_a_thousand_levels_comes_out_and_goes_away() {
         .unwrap_err();
     assert_eq!(fixture.neighbours(), ["gone", "out"]);
     // The test's own folder is removed by means that do not go as deep.
-    let flat = target::Staging::beside(&fixture.store, &fixture.path("flat")).unwrap();
+    let flat = Staging::beside(&fixture.store, &fixture.path("flat"), "check out to").unwrap();
     flat.discard().unwrap();
     let mut here = fixture.path("out");
     for level in (0..1000).rev() {

@@ -415,6 +415,42 @@ pub fn read_xattrs(file: &File) -> std::io::Result<Xattrs> {
     Ok(xattrs)
 }
 
+/// Returns every attribute of what `name` in the directory `at` itself is; of `at` where the name is empty.
+pub fn read_xattrs_at(at: BorrowedFd<'_>, name: &[u8]) -> std::io::Result<Xattrs> {
+    let mut path = path_of(at);
+    let is_at = name.is_empty();
+    if !is_at {
+        path.push(OsStr::from_bytes(name));
+    }
+    let names = match is_at {
+        true => xattr::list_deref(&path),
+        false => xattr::list(&path),
+    };
+    let names = match names {
+        Err(e) if e.raw_os_error() == Some(rustix::io::Errno::NOTSUP.raw_os_error()) => {
+            return Ok([].into());
+        }
+        other => other?,
+    };
+    let mut xattrs = Xattrs::new();
+    for name in names {
+        let value = match is_at {
+            true => xattr::get_deref(&path, &name)?,
+            false => xattr::get(&path, &name)?,
+        };
+        // One that went away between the two calls is as if it had not been there.
+        if let Some(value) = value {
+            xattrs.insert(name.as_bytes().into(), value.into());
+        }
+    }
+    Ok(xattrs)
+}
+
+/// Tells whether the host, not whoever uses the file, puts the attribute there; lists of access rights are users'.
+pub(crate) fn is_put_by_the_host(name: &[u8]) -> bool {
+    is_of_the_host(name) && !name.starts_with(b"system.posix_acl_")
+}
+
 /// Tells whether a content with this metadata is the inode, with or without what the host may have added.
 pub(crate) fn is_inode(
     wanted: &InodeId,

@@ -14,6 +14,7 @@ pub mod find;
 pub mod inodes;
 pub mod locks;
 pub(crate) mod lost;
+mod made;
 pub mod mounts;
 pub mod names;
 mod objects;
@@ -41,6 +42,8 @@ use locks::{Gate, Lock, Mode as With, Wait};
 use names::Names;
 
 pub use collector::{Batch, Collector, Look, Roots};
+pub(crate) use commit::Claimed;
+pub use made::NewBlob;
 pub use objects::LargeObject;
 pub use recipes::{RecipeFile, RecipeSink, Segments};
 pub use writer::{BlobStage, Published, Writer};

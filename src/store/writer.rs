@@ -365,7 +365,7 @@ impl<'s> Writer<'s> {
         self.folder.join(paths::inode(id))
     }
 
-    fn staged_blob(&self, digest: &Digest) -> PathBuf {
+    pub(super) fn staged_blob(&self, digest: &Digest) -> PathBuf {
         self.folder.join(format!(
             "blob-{}-{}",
             digest.algorithm().name(),

@@ -132,7 +132,7 @@ fn a_mount_of_a_bundle_is_kept_as_long_as_the_bundle_says_it_is_its_own() {
     let id = mounted.id;
     fs::write(
         bundle.join("ocistore.json"),
-        format!("{{\"mount\":\"{id}\"}}"),
+        format!("{{\"rootfs\":{{\"kind\":\"mount\",\"id\":\"{id}\"}}}}"),
     )
     .unwrap();
     let find = |path: &std::path::Path| mount::find(&store, path).unwrap().map(|(id, _)| id);

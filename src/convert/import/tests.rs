@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use super::take::Suspects;
 use super::*;
+use crate::digest::ContentId;
 use crate::gc;
 use crate::meta::Meta;
 use crate::reference::{Pick, Place};
 use crate::store::Store;
+use crate::store::inodes::Given;
 use crate::store::locks::Wait;
 use crate::store::verify::present::walk_digests;
 use crate::store::verify::{Depth, verify};

@@ -6,6 +6,8 @@ mod extended;
 mod header;
 mod parse;
 mod tape;
+mod write;
 
 pub(crate) use parse::{TarError, parse_layer};
 pub(crate) use tape::{Stored, Tape};
+pub(crate) use write::{Said, padding, put_header};

@@ -13,6 +13,7 @@ mod life;
 mod record;
 
 use std::fs::{self, File};
+use std::io::Read as _;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -391,17 +392,20 @@ impl<'s> Locked<'s> {
     }
 }
 
-/// Tells whether a bundle is there and says that the mount is its own.
+/// Tells whether a bundle is there and says that the mount is its own (`docs/format.md`, "Bundle").
 fn names_mount(bundle: &Path, id: MountId) -> bool {
-    let path = bundle.join("ocistore.json");
-    match fs::read(&path) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => false,
+    const MOST: u64 = 4 << 20;
+    let file = match durable::open_regular(&bundle.join("ocistore.json")) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return false,
         // What cannot be read may say so.
-        Err(_) => true,
-        Ok(bytes) => match crate::json::strict_json(&bytes) {
-            Err(_) => true,
-            Ok(value) => value.get("mount").and_then(|m| m.as_str()) == Some(&id.to_string()),
-        },
+        Err(_) => return true,
+        Ok(file) => file,
+    };
+    let mut bytes = Vec::new();
+    let read = file.take(MOST).read_to_end(&mut bytes).is_ok();
+    match crate::json::strict_json(&bytes) {
+        Ok(value) if read => value["rootfs"]["id"].as_str() == Some(&id.to_string()),
+        _ => true,
     }
 }
 

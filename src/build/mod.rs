@@ -1,0 +1,12 @@
+//! The build loop: an image becomes a bundle that can be written to, and what came of it an image again.
+
+pub mod bundle;
+pub mod config;
+pub mod documents;
+mod image;
+pub(crate) mod layer;
+mod lookup;
+pub mod tarball;
+pub mod unpack;
+
+pub use unpack::{Unpacked, unpack};

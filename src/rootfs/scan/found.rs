@@ -1,0 +1,160 @@
+//! Owns what was found in a directory until it is a tree: link groups named, directories encoded.
+
+use std::collections::HashMap;
+
+use super::entry::{FoundLeaf, Key, Sight};
+use crate::digest::{LinkGroup, TreeId};
+use crate::meta::Meta;
+use crate::path::Name;
+use crate::tree::{Item, Leaf, NewNodes, Node, Subtree};
+
+/// Everything in a directory. What may have changed is still to be read.
+#[derive(Debug)]
+pub struct Found {
+    /// Each after its parent; the first is the root.
+    pub(super) dirs: Vec<FoundDir>,
+    /// Which attributes were seen.
+    pub(super) sight: Sight,
+}
+
+/// A directory that was looked at.
+#[derive(Debug, Default)]
+pub(super) struct FoundDir {
+    /// Where it is; components joined by `/`.
+    pub(super) path: Vec<u8>,
+    pub(super) meta: Meta,
+    /// What the base has at its place.
+    pub(super) base: Option<TreeId>,
+    /// Sorted by name.
+    pub(super) entries: Vec<(Name, FoundItem)>,
+}
+
+/// What a name is.
+#[derive(Debug)]
+pub(super) enum FoundItem {
+    /// A directory that was looked at.
+    Dir(usize),
+    /// A directory of the base that counts as it is.
+    Kept(Subtree),
+    /// Anything else.
+    Leaf(FoundLeaf),
+}
+
+/// A directory as a tree.
+#[derive(Clone, Debug)]
+pub struct Scanned {
+    /// The tree.
+    pub root: TreeId,
+    /// Its nodes that the base does not have at the same place.
+    pub nodes: NewNodes,
+}
+
+impl Found {
+    /// Makes a tree of it, once all is read.
+    pub(super) fn into_tree(mut self) -> Scanned {
+        self.unify();
+        let groups = self.name_groups();
+        self.encode(&groups)
+    }
+
+    /// Says of names that the base has as one inode, and that are one that was looked at, that they are that.
+    fn unify(&mut self) {
+        let mut known: HashMap<LinkGroup, Key> = HashMap::new();
+        self.for_each_leaf(|leaf| {
+            if let (Some(key @ Key::Host(..)), Some(group)) = (leaf.key, leaf.leaf.group) {
+                known.insert(group, key);
+            }
+        });
+        self.for_each_leaf(|leaf| {
+            if let Some(Key::Base(group)) = leaf.key {
+                leaf.key = Some(known.get(&group).copied().unwrap_or(Key::Base(group)));
+            }
+        });
+    }
+
+    pub(super) fn for_each_leaf(&mut self, mut each: impl FnMut(&mut FoundLeaf)) {
+        for (_, item) in self.dirs.iter_mut().flat_map(|dir| &mut dir.entries) {
+            if let FoundItem::Leaf(leaf) = item {
+                each(leaf);
+            }
+        }
+    }
+
+    /// Names every inode with several names after the first of them in tree order.
+    fn name_groups(&self) -> HashMap<Key, Option<LinkGroup>> {
+        let mut groups: HashMap<Key, (LinkGroup, u64)> = HashMap::new();
+        // Directories on the way, and how far each is gone through.
+        let mut way: Vec<(usize, usize)> = vec![(0, 0)];
+        while let Some((dir, at)) = way.last_mut() {
+            let here = &self.dirs[*dir];
+            let Some((name, item)) = here.entries.get(*at) else {
+                way.pop();
+                continue;
+            };
+            *at += 1;
+            match item {
+                FoundItem::Dir(below) => way.push((*below, 0)),
+                FoundItem::Kept(_) | FoundItem::Leaf(FoundLeaf { key: None, .. }) => {}
+                FoundItem::Leaf(FoundLeaf { key: Some(key), .. }) => {
+                    let group = groups
+                        .entry(*key)
+                        .or_insert_with(|| (LinkGroup::of_first_path(&join(&here.path, name)), 0));
+                    group.1 += 1;
+                }
+            }
+        }
+        let named = |(group, count)| (count > 1).then_some(group);
+        groups
+            .into_iter()
+            .map(|(key, group)| (key, named(group)))
+            .collect()
+    }
+
+    /// Encodes all directories, each before its parent.
+    fn encode(self, groups: &HashMap<Key, Option<LinkGroup>>) -> Scanned {
+        let mut nodes = NewNodes::new();
+        let count = self.dirs.len();
+        // The last directory first, so that what is below a directory is there before it.
+        let mut done: Vec<Subtree> = Vec::with_capacity(count);
+        for dir in self.dirs.into_iter().rev() {
+            let entries = dir.entries.into_iter().map(|(name, item)| {
+                let item = match item {
+                    FoundItem::Dir(below) => Item::Dir(done[count - 1 - below]),
+                    FoundItem::Kept(subtree) => Item::Dir(subtree),
+                    FoundItem::Leaf(FoundLeaf { leaf, key, .. }) => Item::Leaf(Leaf {
+                        group: key.and_then(|key| groups.get(&key).copied().flatten()),
+                        ..leaf
+                    }),
+                };
+                (name, item)
+            });
+            let node = Node {
+                meta: dir.meta,
+                entries: entries.collect(),
+            };
+            let subtree = node.encode_into(&mut nodes);
+            if dir.base == Some(subtree.id) {
+                nodes.remove(&subtree.id);
+            }
+            done.push(subtree);
+        }
+        let root = done
+            .last()
+            .map_or_else(|| Node::default().encode_into(&mut nodes), |root| *root);
+        Scanned {
+            root: root.id,
+            nodes,
+        }
+    }
+}
+
+/// Returns the path of a name in a directory.
+pub(super) fn join(dir: &[u8], name: &Name) -> Vec<u8> {
+    let mut path = Vec::with_capacity(dir.len() + 1 + name.as_bytes().len());
+    path.extend_from_slice(dir);
+    if !path.is_empty() {
+        path.push(b'/');
+    }
+    path.extend_from_slice(name.as_bytes());
+    path
+}
