@@ -16,6 +16,7 @@ use crate::idmap::IdMap;
 use crate::json::strict_json;
 use crate::rootfs::Ownership;
 use crate::rootfs::record::Record;
+use crate::store::durable;
 use crate::wire::Descriptor;
 
 /// The file that says what a bundle was made from.
@@ -242,6 +243,22 @@ impl Bundle {
         let bytes = read(&self.folder, RECORD, RECORD_MAX);
         let bytes = bytes.context("read", quoted(&self.path.join(RECORD)))?;
         Ok(bytes.and_then(|bytes| Record::decode(&bytes).ok()))
+    }
+}
+
+impl Bundle {
+    /// Says that the bundle was made from another image, which its files are now.
+    pub fn refresh(&self, info: &BundleInfo, record: &Record) -> Result<()> {
+        // Whoever stops in between leaves a record of another tree, which vouches for nothing.
+        for (name, bytes) in [(INFO, info.encode()), (RECORD, record.encode())] {
+            let staged = self.path.join(format!(".{name}.new"));
+            match durable::remove(&staged) {
+                Err(e) if !e.is_not_found() => return Err(e),
+                _ => {}
+            }
+            durable::replace(&self.path.join(name), &staged, &bytes)?;
+        }
+        Ok(())
     }
 }
 

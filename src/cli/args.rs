@@ -102,6 +102,9 @@ pub(super) enum Command {
     Umount(Umount),
     /// Make a bundle for runc or crun: a root filesystem to change, and a config.json
     Unpack(Unpack),
+    /// Make an image of a bundle, or of any folder: a layer of what changed over the image it was made from
+    #[command(visible_alias = "repack")]
+    Commit(Box<super::build_args::Commit>),
     /// Change an image's config and annotations; its layers stay
     Config(super::build_args::Config),
     /// Show what differs between the root filesystems of two images: a letter (A, C or D) and a path a line
@@ -272,6 +275,19 @@ pub(super) struct Laying {
     /// Which image of an index: OS/ARCH[/VARIANT] [default: this machine's]
     #[arg(long, value_name = "PLATFORM")]
     pub(super) platform: Option<String>,
+    #[command(flatten)]
+    pub(super) owners: Owners,
+    /// Treat warnings as errors
+    #[arg(long)]
+    pub(super) strict: bool,
+    /// Do not wait for the disk: after a power cut the folder may be anything
+    #[arg(long)]
+    pub(super) no_sync: bool,
+}
+
+/// Whose files stand for the image's users'.
+#[derive(Args, Debug)]
+pub(super) struct Owners {
     /// Without what takes root: all files are yours, devices are left out [default, unless you are root]
     #[arg(long, conflicts_with_all = ["uid_map", "gid_map"])]
     pub(super) rootless: bool,
@@ -281,12 +297,6 @@ pub(super) struct Laying {
     /// The same for groups
     #[arg(long, value_name = "CONTAINER:HOST:SIZE")]
     pub(super) gid_map: Vec<String>,
-    /// Treat warnings as errors
-    #[arg(long)]
-    pub(super) strict: bool,
-    /// Do not wait for the disk: after a power cut the folder may be anything
-    #[arg(long)]
-    pub(super) no_sync: bool,
 }
 
 #[derive(Args, Debug)]

@@ -1,7 +1,11 @@
 //! Owns what can be typed of commands that make images, and what it means for an image's documents.
 
+use std::ffi::OsString;
+use std::path::PathBuf;
+
 use clap::Args;
 
+use super::args::{Compress, Owners};
 use super::clock;
 use crate::build::documents::{Changes, History};
 use crate::error::{Error, Result};
@@ -100,6 +104,47 @@ pub(super) struct Config {
     /// Which image of an index: OS/ARCH[/VARIANT] [default: this machine's]
     #[arg(long, value_name = "PLATFORM")]
     pub(super) platform: Option<String>,
+    #[command(flatten)]
+    pub(super) fields: ConfigFlags,
+    #[command(flatten)]
+    pub(super) history: HistoryFlags,
+}
+
+#[derive(Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "a field is a flag")]
+pub(super) struct Commit {
+    /// A bundle of `unpack`, or any folder: that is a root filesystem then
+    #[arg(value_name = "BUNDLE|DIR")]
+    pub(super) source: PathBuf,
+    /// What to call the new image; any number of names
+    #[arg(value_name = "REF", required = true)]
+    pub(super) names: Vec<String>,
+    /// The image that DIR was made from; without it the new image has one layer, with all of DIR
+    #[arg(long, value_name = "REF")]
+    pub(super) base: Option<String>,
+    /// Of the base, if it is an index, or of an image without one: OS/ARCH[/VARIANT] [default: this machine's]
+    #[arg(long, value_name = "PLATFORM")]
+    pub(super) platform: Option<String>,
+    /// How the layer is compressed
+    #[arg(long, value_name = "HOW", default_value = "gzip")]
+    pub(super) compress: Compress,
+    /// Put everything into one layer, instead of what changed over the base's layers
+    #[arg(long)]
+    pub(super) squash: bool,
+    /// Leave a path and all below it as the base has it; repeatable
+    #[arg(long, value_name = "PATH")]
+    pub(super) mask_path: Vec<OsString>,
+    /// Take in what is in the image's volumes, too
+    #[arg(long)]
+    pub(super) no_mask_volumes: bool,
+    /// Add an entry to the history where nothing changed, too
+    #[arg(long, conflicts_with = "no_history")]
+    pub(super) history_empty: bool,
+    /// From now on the bundle is one of the new image
+    #[arg(long)]
+    pub(super) refresh: bool,
+    #[command(flatten)]
+    pub(super) owners: Owners,
     #[command(flatten)]
     pub(super) fields: ConfigFlags,
     #[command(flatten)]

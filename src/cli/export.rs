@@ -33,7 +33,7 @@ pub(super) fn run(session: &Session, args: &Export) -> Result<()> {
     print(session, &report)
 }
 
-fn compression(how: args::Compress) -> Compression {
+pub(super) fn compression(how: args::Compress) -> Compression {
     match how {
         args::Compress::Gzip => Compression::Gzip,
         args::Compress::Zstd => Compression::Zstd,

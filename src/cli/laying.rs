@@ -16,7 +16,7 @@ pub(super) fn options(session: &Session, args: &Laying, link: args::Link) -> Res
         },
         jobs: std::num::NonZeroUsize::new(session.jobs()),
         sub: None,
-        owners: owners(args)?,
+        owners: owners(&args.owners)?,
         strictness: match args.strict {
             true => Strictness::Refuse,
             false => Strictness::Report,
@@ -28,7 +28,8 @@ pub(super) fn options(session: &Session, args: &Laying, link: args::Link) -> Res
     })
 }
 
-fn owners(args: &Laying) -> Result<Ownership> {
+/// Returns whose files are to be, or are.
+pub(super) fn owners(args: &args::Owners) -> Result<Ownership> {
     let uids = id_map("--uid-map", &args.uid_map)?;
     let gids = id_map("--gid-map", &args.gid_map)?;
     Ok(if args.rootless {

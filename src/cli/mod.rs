@@ -4,6 +4,7 @@ mod args;
 mod build_args;
 mod checkout;
 mod clock;
+mod commit;
 mod completion;
 mod config;
 mod df;
@@ -86,6 +87,7 @@ fn run(session: &Session, command: Command) -> Result<ExitCode> {
         Command::Untag(args) => tag::untag(session, &args),
         Command::Exists(args) => return exists::run(session, &args),
         Command::Inspect(args) => inspect::run(session, &args),
+        Command::Commit(args) => commit::run(session, &args),
         Command::Config(args) => config::run(session, &args),
         Command::Checkout(args) => checkout::run(session, &args),
         Command::Mount(args) => mount::mount(session, &args),

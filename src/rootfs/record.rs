@@ -26,7 +26,7 @@ const MAGIC: &[u8; 8] = b"ocirecd\x01";
 pub type Fingerprint = [u8; 16];
 
 /// The fingerprint of what the host could not hold.
-const NOT_MADE: Fingerprint = [0; 16];
+pub(super) const NOT_MADE: Fingerprint = [0; 16];
 
 /// How a tree lay in a directory.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -105,6 +105,11 @@ impl Record {
         Ok(record)
     }
 
+    /// Returns the record of a tree, of its fingerprints in their order.
+    pub(super) fn of(root: TreeId, prints: Vec<Fingerprint>) -> Self {
+        Self { root, prints }
+    }
+
     /// Returns the tree that lay there.
     pub fn root(&self) -> &TreeId {
         &self.root
@@ -169,7 +174,8 @@ pub(super) fn stat(at: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<Statx>
     rustix::fs::statx(at, name, flags, what)
 }
 
-fn fingerprint(stat: &Statx) -> Fingerprint {
+/// Returns the fingerprint of what looks like this.
+pub(super) fn fingerprint(stat: &Statx) -> Fingerprint {
     let mut of = [0; 72];
     let mut at = 0;
     let mut put = |bytes: &[u8]| {
@@ -195,7 +201,7 @@ fn fingerprint(stat: &Statx) -> Fingerprint {
 
 /// Waits until the clock that file systems take their times from has moved on, which is at most some milliseconds: a
 /// change in the tick of the last look would have the times that were seen.
-fn outlast_the_tick() {
+pub(super) fn outlast_the_tick() {
     let now = || rustix::time::clock_gettime(ClockId::RealtimeCoarse);
     let then = now();
     while now() == then {

@@ -43,6 +43,7 @@ use names::Names;
 
 pub use collector::{Batch, Collector, Look, Roots};
 pub(crate) use commit::Claimed;
+pub use find::host_platform;
 pub use made::NewBlob;
 pub use objects::LargeObject;
 pub use recipes::{RecipeFile, RecipeSink, Segments};

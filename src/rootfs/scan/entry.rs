@@ -5,6 +5,7 @@ use std::os::fd::BorrowedFd;
 use rustix::fs::{FileType, Statx, StatxAttributes};
 
 use super::super::owners::{IdKind, Ownership};
+use super::super::record::{Fingerprint, fingerprint};
 use super::Options;
 use crate::digest::LinkGroup;
 use crate::error::{Context as _, Error, Result};
@@ -78,6 +79,8 @@ pub(super) struct FoundLeaf {
     pub(super) unread: Option<Look>,
     /// What the base has in a file of this name.
     pub(super) was: Option<Content>,
+    /// What tells later whether it was touched.
+    pub(super) print: Fingerprint,
 }
 
 /// Which attributes are seen.
@@ -160,6 +163,7 @@ impl<'a> Eye<'a> {
             key: key(stat),
             unread: unread.then(|| Look::of(stat)),
             was,
+            print: fingerprint(stat),
         })
     }
 

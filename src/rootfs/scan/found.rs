@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::super::record::{Fingerprint, NOT_MADE, Record};
 use super::entry::{FoundLeaf, Key, Sight};
 use crate::digest::{LinkGroup, TreeId};
 use crate::meta::Meta;
@@ -25,6 +26,8 @@ pub(super) struct FoundDir {
     pub(super) meta: Meta,
     /// What the base has at its place.
     pub(super) base: Option<TreeId>,
+    /// What tells later whether it was touched.
+    pub(super) print: Fingerprint,
     /// Sorted by name.
     pub(super) entries: Vec<(Name, FoundItem)>,
 }
@@ -40,6 +43,14 @@ pub(super) enum FoundItem {
     Leaf(FoundLeaf),
 }
 
+/// What is in a directory whose turn it is.
+enum Below {
+    /// One that was looked at.
+    Looked(usize),
+    /// One that was not, with so many names.
+    Kept(u64),
+}
+
 /// A directory as a tree.
 #[derive(Clone, Debug)]
 pub struct Scanned {
@@ -47,6 +58,8 @@ pub struct Scanned {
     pub root: TreeId,
     /// Its nodes that the base does not have at the same place.
     pub nodes: NewNodes,
+    /// How it lies in the directory.
+    pub record: Record,
 }
 
 impl Found {
@@ -54,7 +67,40 @@ impl Found {
     pub(super) fn into_tree(mut self) -> Scanned {
         self.unify();
         let groups = self.name_groups();
-        self.encode(&groups)
+        let prints = self.prints();
+        self.encode(&groups, prints)
+    }
+
+    /// Returns the fingerprints of everything, in the order in which a record has them.
+    fn prints(&self) -> Vec<Fingerprint> {
+        let mut prints: Vec<Fingerprint> = self
+            .dirs
+            .first()
+            .map(|root| root.print)
+            .into_iter()
+            .collect();
+        let mut waiting = vec![Below::Looked(0)];
+        while let Some(below) = waiting.pop() {
+            let dir = match below {
+                Below::Looked(dir) => &self.dirs[dir],
+                Below::Kept(names) => {
+                    prints.extend((0..names).map(|_| NOT_MADE));
+                    continue;
+                }
+            };
+            prints.extend(dir.entries.iter().map(|(_, item)| match item {
+                FoundItem::Dir(below) => self.dirs[*below].print,
+                FoundItem::Kept(_) => NOT_MADE,
+                FoundItem::Leaf(leaf) => leaf.print,
+            }));
+            // The first is the next.
+            waiting.extend(dir.entries.iter().rev().filter_map(|(_, item)| match item {
+                FoundItem::Dir(below) => Some(Below::Looked(*below)),
+                FoundItem::Kept(subtree) => Some(Below::Kept(subtree.totals.names)),
+                FoundItem::Leaf(_) => None,
+            }));
+        }
+        prints
     }
 
     /// Says of names that the base has as one inode, and that are one that was looked at, that they are that.
@@ -111,7 +157,7 @@ impl Found {
     }
 
     /// Encodes all directories, each before its parent.
-    fn encode(self, groups: &HashMap<Key, Option<LinkGroup>>) -> Scanned {
+    fn encode(self, groups: &HashMap<Key, Option<LinkGroup>>, prints: Vec<Fingerprint>) -> Scanned {
         let mut nodes = NewNodes::new();
         let count = self.dirs.len();
         // The last directory first, so that what is below a directory is there before it.
@@ -144,6 +190,7 @@ impl Found {
         Scanned {
             root: root.id,
             nodes,
+            record: Record::of(root.id, prints),
         }
     }
 }

@@ -158,6 +158,32 @@ fn bytes_changed_under_the_same_size_and_time_are_found() {
 }
 
 #[test]
+fn what_was_read_is_a_base_whose_record_is_known() {
+    let mut scene = Scene::new(Ownership::of_process());
+    fs::create_dir(scene.out("sub/deep")).unwrap();
+    fs::write(scene.out("sub/deep/new"), "new").unwrap();
+    fs::hard_link(scene.out("a"), scene.out("sub/a")).unwrap();
+    scene.options.mask.add(b"empty").unwrap();
+    let Scanned {
+        root,
+        nodes,
+        record,
+    } = scene.scan_again();
+    assert_eq!(record.root(), &root);
+    assert_eq!(Record::decode(&record.encode()).unwrap(), record);
+    let rows = nodes.iter().map(|(id, bytes)| (id, bytes.as_slice()));
+    let store = &scene.fixture.store;
+    store
+        .change_catalog(|change| change.put_nodes(rows))
+        .unwrap();
+    scene.root = root;
+    assert_eq!(scene.found(Some(&record)).unwrap().unread(), 0);
+    assert_eq!(scene.scan(Some(&record)).root, root);
+    fs::write(scene.out("sub/deep/new"), "wen").unwrap();
+    assert_eq!(scene.found(Some(&record)).unwrap().unread(), 3);
+}
+
+#[test]
 fn a_change_that_was_taken_back_is_none() {
     let scene = Scene::new(Ownership::of_process());
     chmod(&scene.out("sub/y"), 0o777);

@@ -7,7 +7,7 @@ use rustix::fs::{Dir, FileType, Statx};
 use rustix::io::Errno;
 
 use super::super::host;
-use super::super::record::{self, Block, Record};
+use super::super::record::{self, Block, NOT_MADE, Record, fingerprint};
 use super::entry::{Eye, FoundLeaf, Key, Place, key, refuse_mount, went_away};
 use super::found::{Found, FoundDir, FoundItem, join};
 use super::{Base, Options};
@@ -63,10 +63,11 @@ pub(super) fn walk(
     rayon::scope(|scope| walk.enter(scope, root));
     let state = walk.state.into_inner();
     let State { dirs, failure } = state.unwrap_or_else(PoisonError::into_inner);
-    match failure {
-        Some(failure) => Err(failure),
-        None => Ok(Found { dirs, sight }),
+    if let Some(failure) = failure {
+        return Err(failure);
     }
+    record::outlast_the_tick();
+    Ok(Found { dirs, sight })
 }
 
 struct Walk<'a> {
@@ -143,7 +144,7 @@ impl Walk<'_> {
         };
         let mut known = known(node.as_ref(), visit.before).into_iter().peekable();
         let mut entries = Vec::new();
-        for name in list(&visit)? {
+        for name in names_in(visit.place(b"", &visit.path))? {
             // What the base has before this name the directory has no more.
             while let Some(gone) = known.next_if(|known| *known.name < name) {
                 entries.extend(self.keep_unmade(&visit, &gone));
@@ -155,12 +156,14 @@ impl Walk<'_> {
         for gone in known {
             entries.extend(self.keep_unmade(&visit, &gone));
         }
-        let meta = match (&node, visit.before) {
-            (Some(node), Some(Before { own: Own::Same, .. })) => node.meta.clone(),
-            _ => {
-                let (place, stat) = (visit.place(b"", &visit.path), visit.stat()?);
-                self.eye
-                    .meta(place, &stat, node.as_ref().map(|node| &node.meta))?
+        let stat = visit.stat()?;
+        let is_same = visit.before.is_some_and(|before| before.own == Own::Same);
+        let meta = match node.as_ref().filter(|_| is_same) {
+            Some(node) => node.meta.clone(),
+            None => {
+                let place = visit.place(b"", &visit.path);
+                let before = node.as_ref().map(|node| &node.meta);
+                self.eye.meta(place, &stat, before)?
             }
         };
         let done = FoundDir {
@@ -168,6 +171,7 @@ impl Walk<'_> {
             meta,
             base: visit.before.map(|before| before.id),
             entries,
+            print: fingerprint(&stat),
         };
         self.state().dirs[visit.number] = done;
         Ok(())
@@ -221,6 +225,7 @@ impl Walk<'_> {
                 key: key(&stat),
                 unread: None,
                 was: None,
+                print: fingerprint(&stat),
             })));
         }
         let leaf = self.eye.leaf(place, &stat, known.map(|known| known.item))?;
@@ -309,11 +314,10 @@ fn known(node: Option<&Node>, before: Option<Before>) -> Vec<Known<'_>> {
 }
 
 /// Returns the names in a directory, sorted.
-fn list(visit: &Visit) -> Result<Vec<Name>> {
-    let place = visit.place(b"", &visit.path);
+pub(super) fn names_in(place: Place<'_>) -> Result<Vec<Name>> {
     let read = || -> rustix::io::Result<Vec<Vec<u8>>> {
         let mut names = Vec::new();
-        for entry in Dir::read_from(&visit.dir)? {
+        for entry in Dir::read_from(place.at)? {
             let name = entry?.file_name().to_bytes().to_vec();
             if name != b"." && name != b".." {
                 names.push(name);
@@ -324,15 +328,19 @@ fn list(visit: &Visit) -> Result<Vec<Name>> {
     };
     let names = read().context("read the directory", place.show())?;
     let parse = |name: Vec<u8>| {
-        let parsed = Name::parse(&name);
-        parsed
-            .map_err(|e| Error::failed("take in", visit.place(&name, &name).show(), e.to_string()))
+        Name::parse(&name).map_err(|e| {
+            let place = Place {
+                path: &name,
+                ..place
+            };
+            Error::failed("take in", place.show(), e.to_string())
+        })
     };
     names.into_iter().map(parse).collect()
 }
 
 /// Returns what the base has, as it is.
-fn keep(item: &Item) -> FoundItem {
+pub(super) fn keep(item: &Item) -> FoundItem {
     match item {
         Item::Dir(subtree) => FoundItem::Kept(*subtree),
         Item::Leaf(leaf) => FoundItem::Leaf(kept_leaf(leaf)),
@@ -345,5 +353,6 @@ fn kept_leaf(leaf: &Leaf) -> FoundLeaf {
         key: leaf.group.map(Key::Base),
         unread: None,
         was: None,
+        print: NOT_MADE,
     }
 }
