@@ -83,8 +83,11 @@ pub(super) fn after(
             other => return other,
         }
     }
-    let Scanned { root, nodes } =
-        compare::directory((store, path), &before.root, intake, session.watch())?;
+    let Scanned {
+        root,
+        nodes,
+        record: _,
+    } = compare::directory((store, path), &before.root, intake, session.watch())?;
     Ok(Side {
         name: args.after.clone(),
         root,
