@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
+use ocistore::Result;
 use ocistore::build::commit::{
     Base, Committed, Extent, Labels, Options, Source, Unchanged, commit,
 };
@@ -65,7 +66,7 @@ impl Scene {
             base: None,
             upper: None,
         };
-        let committed = make_image(&store, source, "base");
+        let committed = make_image(&store, source, "base").unwrap();
         let image = store.image(&committed.manifest).unwrap();
         Self {
             base: (committed.manifest, image),
@@ -97,8 +98,12 @@ impl Scene {
         let seen = tree(&copy, NEWEST);
         let what = format!("after {done:#?}");
         assert_same(&seen, &tree(&mounted, NEWEST), &format!("the mount {what}"));
-        let of_copy = self.commit_copy(&copy, &record);
-        let of_mount = self.commit_mount(&mounted, id);
+        let of_copy = self
+            .commit_copy(&copy, &record)
+            .unwrap_or_else(|e| panic!("{e}, {what}"));
+        let of_mount = self
+            .commit_mount(&mounted, id)
+            .unwrap_or_else(|e| panic!("{e}, {what}"));
         assert_eq!(of_copy.layer, of_mount.layer, "{what}");
         assert_eq!(of_copy.manifest, of_mount.manifest, "{what}");
         assert_eq!(of_copy.layer.is_none(), seen == self.seen, "{what}");
@@ -152,7 +157,7 @@ impl Scene {
         }
     }
 
-    fn commit_copy(&self, copy: &Path, record: &Record) -> Committed {
+    fn commit_copy(&self, copy: &Path, record: &Record) -> Result<Committed> {
         let folder = File::open(copy).unwrap();
         let source = Source {
             dir: folder.as_fd(),
@@ -162,7 +167,7 @@ impl Scene {
         make_image(&self.store, source, "copy")
     }
 
-    fn commit_mount(&self, mounted: &Path, id: mount::MountId) -> Committed {
+    fn commit_mount(&self, mounted: &Path, id: mount::MountId) -> Result<Committed> {
         let folder = File::open(mounted).unwrap();
         let upper = mount::upper(&self.store, id).unwrap();
         let source = Source {
@@ -174,7 +179,7 @@ impl Scene {
     }
 }
 
-fn make_image(store: &Store, source: Source<'_>, name: &str) -> Committed {
+fn make_image(store: &Store, source: Source<'_>, name: &str) -> Result<Committed> {
     let writer = store.write().unwrap();
     let labels = Labels {
         created: Time::of_unix(0),
@@ -197,5 +202,5 @@ fn make_image(store: &Store, source: Source<'_>, name: &str) -> Committed {
         jobs: None,
     };
     let names = [ImageName::parse(name).unwrap()];
-    commit(&writer, source, (labels, &options), &names, &Unwatched).unwrap()
+    commit(&writer, source, (labels, &options), &names, &Unwatched)
 }

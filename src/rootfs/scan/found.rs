@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use super::super::record::{Fingerprint, NOT_MADE, Record};
 use super::entry::{FoundLeaf, Key, Sight};
 use crate::digest::{LinkGroup, TreeId};
+use crate::error::Result;
 use crate::meta::Meta;
 use crate::path::Name;
-use crate::tree::{Item, Leaf, NewNodes, Node, Subtree};
+use crate::tree::{Item, Leaf, NewNodes, Node, Nodes, Subtree};
 
 /// Everything in a directory. What may have changed is still to be read.
 #[derive(Debug)]
@@ -16,6 +17,17 @@ pub struct Found {
     pub(super) dirs: Vec<FoundDir>,
     /// Which attributes were seen.
     pub(super) sight: Sight,
+    /// Whether all names of all hard links are among the entries.
+    pub(super) links: Links,
+}
+
+/// What is done about names of hard links that nothing was done to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Links {
+    /// They are what the base has, wherever they are: no name of theirs was touched.
+    Kept,
+    /// All of them are looked at.
+    Looked,
 }
 
 /// A directory that was looked at.
@@ -149,11 +161,11 @@ impl Found {
                 }
             }
         }
-        let named = |(group, count)| (count > 1).then_some(group);
-        groups
-            .into_iter()
-            .map(|(key, group)| (key, named(group)))
-            .collect()
+        let named = |(key, (group, count))| match (key, self.links) {
+            (Key::Base(group), Links::Kept) => (key, Some(group)),
+            _ => (key, (count > 1).then_some(group)),
+        };
+        groups.into_iter().map(named).collect()
     }
 
     /// Encodes all directories, each before its parent.
@@ -193,6 +205,64 @@ impl Found {
             record: Record::of(root.id, prints),
         }
     }
+}
+
+/// Returns what the base has in a name, as it is.
+pub(super) fn keep(item: &Item) -> FoundItem {
+    match item {
+        Item::Dir(subtree) => FoundItem::Kept(*subtree),
+        Item::Leaf(leaf) => FoundItem::Leaf(FoundLeaf {
+            leaf: leaf.clone(),
+            key: leaf.group.map(Key::Base),
+            unread: None,
+            was: None,
+            print: NOT_MADE,
+        }),
+    }
+}
+
+/// Returns a directory of the base, as it is, and those below it that have names of hard links: the first is the one at
+/// `path`, and numbers are counted from there.
+pub(super) fn expand(nodes: &dyn Nodes, id: TreeId, path: Vec<u8>) -> Result<Vec<FoundDir>> {
+    let new = |path, id| FoundDir {
+        path,
+        base: Some(id),
+        print: NOT_MADE,
+        ..FoundDir::default()
+    };
+    let mut dirs = vec![new(path, id)];
+    let mut at = 0;
+    while let Some(id) = dirs.get(at).and_then(|dir| dir.base) {
+        let node = nodes.node(&id)?;
+        let mut entries = Vec::with_capacity(node.entries.len());
+        for (name, item) in node.entries {
+            let found = match &item {
+                Item::Dir(subtree) if subtree.totals.linked > 0 => {
+                    dirs.push(new(join(&dirs[at].path, &name), subtree.id));
+                    FoundItem::Dir(dirs.len() - 1)
+                }
+                Item::Dir(_) | Item::Leaf(_) => keep(&item),
+            };
+            entries.push((name, found));
+        }
+        (dirs[at].meta, dirs[at].entries) = (node.meta, entries);
+        at += 1;
+    }
+    Ok(dirs)
+}
+
+/// Puts directories that are counted from 0 behind others; returns the number of the first.
+pub(super) fn append(dirs: &mut Vec<FoundDir>, more: Vec<FoundDir>) -> usize {
+    let first = dirs.len();
+    dirs.extend(more.into_iter().map(|mut dir| {
+        for (_, item) in &mut dir.entries {
+            if let FoundItem::Dir(number) = item {
+                *number += first;
+            }
+        }
+        dir
+    }));
+    first
 }
 
 /// Returns the path of a name in a directory.

@@ -13,8 +13,8 @@ use rustix::fs::{FileType, Statx};
 use super::super::host;
 use super::super::record::{self, NOT_MADE};
 use super::entry::{Eye, FoundLeaf, Place, refuse_mount};
-use super::found::{Found, FoundDir, FoundItem, join};
-use super::walk::{keep, names_in};
+use super::found::{Found, FoundDir, FoundItem, Links, append, expand, join, keep};
+use super::walk::names_in;
 use super::{Base, Options};
 use crate::digest::TreeId;
 use crate::error::{Context as _, Error, Result};
@@ -58,15 +58,6 @@ pub fn look_at_mount(
             }
         },
     }
-}
-
-/// What is done about names of hard links that nothing was written to.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Links {
-    /// They are what the base has: no name of theirs was hidden so far.
-    Kept,
-    /// They are looked at: written to by another name, they are not what the base has.
-    Looked,
 }
 
 enum Outcome {
@@ -148,6 +139,7 @@ impl Walk<'_> {
         record::outlast_the_tick();
         Ok(Outcome::Done(Found {
             sight: self.eye.sight,
+            links: self.links,
             dirs: self.dirs,
         }))
     }
@@ -189,7 +181,7 @@ impl Walk<'_> {
         for (name, item) in here.lower.iter().flat_map(|node| &node.entries) {
             let path = join(&here.visit.path, name);
             let found = match written.remove(name) {
-                _ if self.eye.options.mask.covers(&path) => here.masked(name),
+                _ if self.eye.options.mask.covers(&path) => self.masked(here, (name, &path))?,
                 Some(stat) => {
                     self.hide(item, &stat)?;
                     self.written(here, (name, &path), &stat)?
@@ -201,7 +193,7 @@ impl Walk<'_> {
         for (name, stat) in written {
             let path = join(&here.visit.path, &name);
             let found = match self.eye.options.mask.covers(&path) {
-                true => here.masked(&name),
+                true => self.masked(here, (&name, &path))?,
                 false => self.written(here, (&name, &path), &stat)?,
             };
             entries.extend(found.map(|found| (name, found)));
@@ -227,6 +219,22 @@ impl Walk<'_> {
         match (touched, self.links) {
             (Some(()), Links::Kept) => Err(Stop::LinksTouched),
             (Some(()), Links::Looked) | (None, _) => Ok(()),
+        }
+    }
+
+    /// Returns what counts for a name that is left out.
+    fn masked(&mut self, here: &Here, (name, path): (&Name, &[u8])) -> Result<Option<FoundItem>> {
+        let before = here.before.as_ref();
+        let Some(item) = before.and_then(|node| node.get(name.as_bytes())) else {
+            return Ok(None);
+        };
+        match item {
+            // Names of hard links in it may have others elsewhere.
+            Item::Dir(subtree) if subtree.totals.linked > 0 && self.links == Links::Looked => {
+                let dirs = expand(self.base.nodes, subtree.id, path.to_vec())?;
+                Ok(Some(FoundItem::Dir(append(&mut self.dirs, dirs))))
+            }
+            Item::Dir(_) | Item::Leaf(_) => Ok(Some(keep(item))),
         }
     }
 
@@ -427,14 +435,6 @@ impl Walk<'_> {
             }
         }
         Err(odd())
-    }
-}
-
-impl Here {
-    /// Returns what counts for a name that is left out.
-    fn masked(&self, name: &Name) -> Option<FoundItem> {
-        let before = self.before.as_ref()?.get(name.as_bytes())?;
-        Some(keep(before))
     }
 }
 

@@ -7,14 +7,14 @@ use rustix::fs::{Dir, FileType, Statx};
 use rustix::io::Errno;
 
 use super::super::host;
-use super::super::record::{self, Block, NOT_MADE, Record, fingerprint};
-use super::entry::{Eye, FoundLeaf, Key, Place, key, refuse_mount, went_away};
-use super::found::{Found, FoundDir, FoundItem, join};
+use super::super::record::{self, Block, Record, fingerprint};
+use super::entry::{Eye, FoundLeaf, Place, key, refuse_mount, went_away};
+use super::found::{Found, FoundDir, FoundItem, Links, append, expand, join, keep};
 use super::{Base, Options};
 use crate::digest::TreeId;
 use crate::error::{Context as _, Error, Result};
 use crate::path::{Name, TreePath};
-use crate::tree::{Item, Leaf, Node};
+use crate::tree::{Item, Node};
 use crate::watch::Watch;
 
 /// Looks at everything in `dir`.
@@ -67,7 +67,11 @@ pub(super) fn walk(
         return Err(failure);
     }
     record::outlast_the_tick();
-    Ok(Found { dirs, sight })
+    Ok(Found {
+        dirs,
+        sight,
+        links: Links::Looked,
+    })
 }
 
 struct Walk<'a> {
@@ -147,14 +151,14 @@ impl Walk<'_> {
         for name in names_in(visit.place(b"", &visit.path))? {
             // What the base has before this name the directory has no more.
             while let Some(gone) = known.next_if(|known| *known.name < name) {
-                entries.extend(self.keep_unmade(&visit, &gone));
+                entries.extend(self.keep_unmade(&visit, &gone)?);
             }
             let known = known.next_if(|known| *known.name == name);
             let item = self.look(scope, &visit, &name, known.as_ref())?;
             entries.extend(item.map(|item| (name, item)));
         }
         for gone in known {
-            entries.extend(self.keep_unmade(&visit, &gone));
+            entries.extend(self.keep_unmade(&visit, &gone)?);
         }
         let stat = visit.stat()?;
         let is_same = visit.before.is_some_and(|before| before.own == Own::Same);
@@ -178,13 +182,27 @@ impl Walk<'_> {
     }
 
     /// Keeps what the base has, is not there, and never was, or is left out.
-    fn keep_unmade(&self, visit: &Visit, gone: &Known<'_>) -> Option<(Name, FoundItem)> {
-        let block = visit.before?.block;
-        let lacked = self
-            .record
-            .is_some_and(|record| record.lacked(block, gone.at));
-        let masked = || self.eye.options.mask.covers(&join(&visit.path, gone.name));
-        (lacked || masked()).then(|| (gone.name.clone(), keep(gone.item)))
+    fn keep_unmade(&self, visit: &Visit, gone: &Known<'_>) -> Result<Option<(Name, FoundItem)>> {
+        let path = join(&visit.path, gone.name);
+        let is_lacked = match (self.record, visit.before) {
+            (Some(record), Some(before)) => record.lacked(before.block, gone.at),
+            _ => false,
+        };
+        if !is_lacked && !self.eye.options.mask.covers(&path) {
+            return Ok(None);
+        }
+        Ok(Some((gone.name.clone(), self.keep(gone.item, path)?)))
+    }
+
+    /// Returns what the base has, as it is; names of hard links in it one by one, since they may have others elsewhere.
+    fn keep(&self, item: &Item, path: Vec<u8>) -> Result<FoundItem> {
+        match (item, self.base) {
+            (Item::Dir(subtree), Some(base)) if subtree.totals.linked > 0 => {
+                let dirs = expand(base.nodes, subtree.id, path)?;
+                Ok(FoundItem::Dir(append(&mut self.state().dirs, dirs)))
+            }
+            _ => Ok(keep(item)),
+        }
     }
 
     /// Looks at one name; `None` where it is left out and the base does not have it.
@@ -197,7 +215,7 @@ impl Walk<'_> {
     ) -> Result<Option<FoundItem>> {
         let path = join(&visit.path, name);
         if self.eye.options.mask.covers(&path) {
-            return Ok(known.map(|known| keep(known.item)));
+            return known.map(|known| self.keep(known.item, path)).transpose();
         }
         let place = visit.place(name.as_bytes(), &path);
         let stat = match record::stat(place.at, place.name) {
@@ -337,22 +355,4 @@ pub(super) fn names_in(place: Place<'_>) -> Result<Vec<Name>> {
         })
     };
     names.into_iter().map(parse).collect()
-}
-
-/// Returns what the base has, as it is.
-pub(super) fn keep(item: &Item) -> FoundItem {
-    match item {
-        Item::Dir(subtree) => FoundItem::Kept(*subtree),
-        Item::Leaf(leaf) => FoundItem::Leaf(kept_leaf(leaf)),
-    }
-}
-
-fn kept_leaf(leaf: &Leaf) -> FoundLeaf {
-    FoundLeaf {
-        leaf: leaf.clone(),
-        key: leaf.group.map(Key::Base),
-        unread: None,
-        was: None,
-        print: NOT_MADE,
-    }
 }
