@@ -6,7 +6,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::disallowed_methods,
-    clippy::panic,
     clippy::print_stderr,
     reason = "a test that cannot go on has failed, and what it removes is its own"
 )]

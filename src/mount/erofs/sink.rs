@@ -80,7 +80,7 @@ mod tests {
         put(2, b"earlier");
         put(ROOM + 5, &[7; 100]);
         put(ROOM, b"in between, and back");
-        put(2 * ROOM, &[9; ROOM]);
+        put(2 * ROOM, &vec![9; ROOM]);
         put(2 * ROOM - 1, &[1; 10]);
         let file = sink.finish(3 * ROOM as u64).unwrap();
         let mut seen = vec![0; 4 * ROOM];

@@ -1,6 +1,6 @@
 //! What an image of a tree promises, one sentence a test. That a kernel shows it is in `tests/mount/`.
 
-use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 use std::process::Command;
 
@@ -183,7 +183,7 @@ fn rich(tree: &mut Tree) -> Item {
         let folder = tree.dir(meta(0o755), many(count, width));
         entries.push((name(format!("folder-{count}-{width}")), folder));
     }
-    let large = tree.dir(with_xattr(b"trusted.large", &[5; 60_000]), many(90, 30));
+    let large = tree.dir(with_xattr(b"trusted.large", &vec![5; 60_000]), many(90, 30));
     entries.push((name("large"), large));
     tree.dir(with_xattr(b"security.capability", b"\x01\0\0\x02"), entries)
 }
@@ -281,7 +281,7 @@ fn what_has_no_room_is_told_with_its_first_path() {
 fn fsck(bytes: &[u8]) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("image");
-    fs::write(&path, bytes).unwrap();
+    File::create_new(&path).unwrap().write_all(bytes).unwrap();
     let Ok(output) = Command::new("fsck.erofs").arg("-d3").arg(&path).output() else {
         assert!(
             std::env::var_os("OCISTORE_REQUIRE_PEERS").is_none(),

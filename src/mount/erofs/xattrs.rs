@@ -213,7 +213,7 @@ mod tests {
             (b"user.x", b"", FileType::Symlink, NotOnThisType),
             (ACL_ACCESS, b"\x02", FileType::Regular, MalformedAcl),
             (&long, b"", FileType::Regular, TooLarge),
-            (b"user.x", &[0; 65536], FileType::Regular, TooLarge),
+            (b"user.x", &vec![0; 65536], FileType::Regular, TooLarge),
         ] {
             assert_eq!(encoded(name, value, kind), (Vec::new(), vec![why]));
         }
