@@ -87,7 +87,9 @@ fn start(place: &Place, runtime: &str, bundle: &str) -> String {
         .args(["timeout", "60", "script", "-qec", &run, "/dev/null"])
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).replace(['\r', '\0'], "");
+    let said = String::from_utf8_lossy(&output.stdout).replace('\r', "");
+    // What is not typed is shown too.
+    let said = said.replace("^@", "").replace("^D\u{8}\u{8}", "");
     assert!(output.status.success(), "{run}: {said}{}", errors(&output));
     said
 }
