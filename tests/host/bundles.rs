@@ -17,7 +17,8 @@ const GIDS: &str = "--gid-map=0:300000:65536";
 /// What a container of [`runnable`] says of itself.
 const SCRIPT: &str = r#"echo "at $PWD of $HOME with $WORD"
 while read -r line; do case $line in Uid:*|Gid:*|Groups:*) echo $line;; esac; done < /proc/self/status
-echo changed > /new && echo "wrote $(cd / && echo n*)""#;
+echo changed > /new && echo "wrote $(cd / && echo n*)"
+exit 0"#;
 
 /// An image of this machine's shell, the libraries it needs, and two users.
 fn runnable(config: Value) -> Image {
