@@ -20,7 +20,7 @@ fn golden(name: &str) -> PathBuf {
 }
 
 /// Compares with the file; there is no switch to overwrite one.
-fn compare(name: &str, bytes: &[u8]) {
+pub(crate) fn compare(name: &str, bytes: &[u8]) {
     let kept = std::fs::read(golden(name)).unwrap_or_default();
     assert_eq!(
         crate::digest::hex(bytes),

@@ -22,6 +22,7 @@ pub mod image;
 pub mod json;
 pub mod limits;
 pub mod meta;
+pub mod mount;
 #[cfg(feature = "bench")]
 #[doc(hidden)]
 pub mod parts;

@@ -527,6 +527,73 @@ fn diff_tells_by_its_exit_code_only_where_that_is_asked_for() {
 }
 
 #[test]
+fn diff_of_an_image_and_its_checkout_is_what_was_changed_there() {
+    let place = Place::with_sample();
+    let out = place.text("out");
+    place.ok(&["checkout", "--link", "copy", "sample:1", &out]);
+    assert_eq!(place.ok(&["diff", "--exit-code", "sample:1", &out]), "");
+    fs::remove_dir_all(place.path("out/opt")).unwrap();
+    fs::write(place.path("out/etc/motd"), "changed").unwrap();
+    fs::write(place.path("out/etc/new"), "new").unwrap();
+    let code = |args: &[&str]| place.run(args).status.code();
+    assert_eq!(code(&["diff", "--exit-code", "sample:1", &out]), Some(1));
+    let lines = place.ok(&["diff", "--content", "sample:1", &out]);
+    let gone = ["", "/ancient", "/precise", "/precise-too", "/remarks"];
+    let gone = gone.map(|path| format!("D /opt{path}\n")).concat();
+    assert_eq!(lines, format!("C /etc/motd\nA /etc/new\n{gone}"));
+    let told = place.json(&["diff", "sample:1", &out]);
+    assert_eq!(told["b"], out);
+    assert_eq!(told["differs"], true);
+}
+
+#[test]
+fn diff_takes_what_no_image_is_called_for_a_directory_and_tells_where_it_is_neither() {
+    let place = Place::with_sample();
+    assert_eq!(place.fails(&["diff", "sample:1", "nobody"]).0, 2);
+    assert_eq!(place.fails(&["diff", "sample:1", "./nobody"]).0, 1);
+}
+
+#[test]
+fn diff_writes_the_layer_that_makes_one_image_of_another() {
+    let place = Place::with_sample();
+    let tar = place.text("layer.tar");
+    place.ok(&["diff", "--tar", "-o", &tar, "sample:1", "sample:2"]);
+    let piped = place.run(&["diff", "--tar", "-o", "-", "sample:1", "sample:2"]);
+    assert!(piped.status.success());
+    assert!(piped.stdout == fs::read(&tar).unwrap());
+    let listed = std::process::Command::new("tar")
+        .args(["-tf", &tar])
+        .output()
+        .unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let changed: Vec<&str> = listed.lines().filter(|line| !line.ends_with('/')).collect();
+    for path in ["etc/.wh.motd", "etc/os-release", ".wh.opt", ".wh.srv"] {
+        assert!(changed.contains(&path), "no {path} in {listed}");
+    }
+    assert!(!listed.contains("opt/"), "{listed}");
+    place.fails(&["diff", "--tar", "sample:1", "sample:2"]);
+}
+
+#[test]
+fn diff_writes_the_layer_of_what_a_directory_has_and_keeps_nothing_of_it() {
+    let place = Place::with_sample();
+    let (out, tar) = (place.text("out"), place.text("layer.tar"));
+    place.ok(&["checkout", "--link", "copy", "sample:1", &out]);
+    fs::write(place.path("out/etc/new"), "new").unwrap();
+    let before = place.files("objects").len();
+    let code = |args: &[&str]| place.run(args).status.code();
+    let to_tar = ["diff", "--exit-code", "--tar", "-o", &tar, "sample:1", &out];
+    assert_eq!(code(&to_tar), Some(1));
+    let listed = std::process::Command::new("tar")
+        .args(["-xOf", &tar, "etc/new"])
+        .output()
+        .unwrap();
+    assert_eq!(listed.stdout, b"new");
+    assert_eq!(place.files("objects").len(), before);
+    assert!(place.files("tmp").is_empty());
+}
+
+#[test]
 fn diff_takes_the_image_of_a_platform_on_both_sides() {
     let place = Place::with_sample();
     let amd64 = ["diff", "--platform", "linux/amd64"];

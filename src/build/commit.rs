@@ -22,7 +22,7 @@ use crate::json::strict_json;
 use crate::reference::ImageName;
 use crate::rootfs;
 use crate::rootfs::record::Record;
-use crate::rootfs::scan::{self, Scanned, Storing};
+use crate::rootfs::scan::{self, Mounted, Scanned, Storing};
 use crate::store::{Store, Writer};
 use crate::time::Time;
 use crate::tree::Layered;
@@ -36,6 +36,8 @@ pub struct Source<'a> {
     pub dir: BorrowedFd<'a>,
     /// What it was made from; without one it is all there is.
     pub base: Option<Base<'a>>,
+    /// Where what was written is, if it is a mount of the base: nothing else is looked at.
+    pub upper: Option<BorrowedFd<'a>>,
 }
 
 /// The image that a root filesystem was made from.
@@ -155,7 +157,7 @@ struct Commit<'a> {
 impl Commit<'_> {
     /// Reads the directory; what is new of its contents is staged.
     fn scan(&self) -> Result<Scanned> {
-        let Source { dir, base } = self.source;
+        let Source { dir, base, upper } = self.source;
         self.watch.begin("looking at files", None);
         let found = self.writer.store().view(|nodes| {
             let base = base.map(|base| scan::Base {
@@ -163,7 +165,14 @@ impl Commit<'_> {
                 root: base.image.root,
                 record: base.record,
             });
-            scan::look(dir, base.as_ref(), &self.options.scan, self.watch)
+            let options = &self.options.scan;
+            match (upper, &base) {
+                (Some(upper), Some(base)) => {
+                    let mounted = Mounted { merged: dir, upper };
+                    scan::look_at_mount(mounted, base, options, self.watch)
+                }
+                _ => scan::look(dir, base.as_ref(), options, self.watch),
+            }
         });
         self.watch.end();
         let found = found?;
@@ -234,7 +243,7 @@ impl Commit<'_> {
                 let descriptor = Descriptor::new(layer.media_type, layer.digest, layer.size);
                 match extent {
                     Extent::Changes => {
-                        draft.push_layer(&descriptor, &layer.diff_id, history.as_ref())
+                        draft.push_layer(&descriptor, &layer.diff_id, history.as_ref());
                     }
                     Extent::Squashed => draft.squash(&descriptor, &layer.diff_id, history.as_ref()),
                 }

@@ -96,6 +96,10 @@ pub(super) enum Command {
     Inspect(Inspect),
     /// Lay out an image's root filesystem, its files hard links into the store: for reading and deploying
     Checkout(Checkout),
+    /// Show an image as a file system at a folder, without copying any file; alone: list what is mounted
+    Mount(Mount),
+    /// Take a mount away
+    Umount(Umount),
     /// Make a bundle for runc or crun: a root filesystem to change, and a config.json
     Unpack(Unpack),
     /// Make an image of a bundle, or of any folder: a layer of what changed over the image it was made from
@@ -296,6 +300,32 @@ pub(super) struct Owners {
 }
 
 #[derive(Args, Debug)]
+pub(super) struct Mount {
+    /// The image, or the folder of a bundle whose root filesystem is to be mounted again
+    #[arg(value_name = "REF|BUNDLE")]
+    pub(super) what: Option<String>,
+    /// Where; must not exist or be an empty folder
+    #[arg(value_name = "DIR", requires = "what")]
+    pub(super) target: Option<PathBuf>,
+    /// Let it be written to: changes are kept in the store, beside the image, until umount
+    #[arg(long, requires = "target")]
+    pub(super) rw: bool,
+    /// Which image of an index: OS/ARCH[/VARIANT] [default: this machine's]
+    #[arg(long, value_name = "PLATFORM", requires = "target")]
+    pub(super) platform: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Umount {
+    /// Where it is mounted, or its id
+    #[arg(value_name = "DIR|ID")]
+    pub(super) target: PathBuf,
+    /// Throw away the changes that were made through it
+    #[arg(long)]
+    pub(super) discard: bool,
+}
+
+#[derive(Args, Debug)]
 pub(super) struct Unpack {
     /// The image
     #[arg(value_name = "REF")]
@@ -326,7 +356,8 @@ pub(super) struct Diff {
     /// An image
     #[arg(value_name = "A")]
     pub(super) before: String,
-    /// Another: what it has more is added, what it lacks deleted
+    /// Another, a bundle, or a directory (a path begins with '/' or '.', or is tried where no image has the name): what
+    /// it has more is added, what it lacks deleted
     #[arg(value_name = "B")]
     pub(super) after: String,
     /// Which image of an index, on both sides: OS/ARCH[/VARIANT] [default: this machine's]
@@ -344,6 +375,12 @@ pub(super) struct Diff {
     /// Exit with 1 if anything differs
     #[arg(long)]
     pub(super) exit_code: bool,
+    /// Write the layer, an uncompressed tar, that makes B of A
+    #[arg(long, requires = "output", conflicts_with_all = ["content", "metadata", "stat"])]
+    pub(super) tar: bool,
+    /// Where to: a file, or '-' for standard output
+    #[arg(short, long, value_name = "FILE", requires = "tar")]
+    pub(super) output: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]

@@ -120,6 +120,7 @@ impl Place {
                 image,
                 record,
             }),
+            upper: None,
         };
         let mut mask = Mask::default();
         for path in &args.mask_path {

@@ -25,6 +25,15 @@ pub(super) fn run(session: &Session, args: &Gc) -> Result<()> {
             stray.display()
         ));
     }
+    for left in &report.left_mounts {
+        session.say(&format!(
+            "ocistore: note: the mount {} of '{}' is no more, and has {}; `ocistore umount --discard {}` removes it",
+            left.id,
+            left.target.display(),
+            if left.bundle.is_some() { "a bundle" } else { "changes" },
+            left.id,
+        ));
+    }
     Output {
         text: text(&report, args),
         json: json!({"dry_run": args.dry_run, "report": report}),

@@ -18,6 +18,7 @@ mod import;
 mod init;
 mod inspect;
 mod laying;
+mod mount;
 mod output;
 mod session;
 mod size;
@@ -89,6 +90,8 @@ fn run(session: &Session, command: Command) -> Result<ExitCode> {
         Command::Commit(args) => commit::run(session, &args),
         Command::Config(args) => config::run(session, &args),
         Command::Checkout(args) => checkout::run(session, &args),
+        Command::Mount(args) => mount::mount(session, &args),
+        Command::Umount(args) => mount::umount(session, &args),
         Command::Unpack(args) => unpack::run(session, &args),
         Command::Diff(args) => return diff::run(session, &args),
         Command::Export(args) => export::run(session, &args),

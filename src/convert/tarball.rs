@@ -58,6 +58,11 @@ impl Tarball {
             }
         };
         let blob = SourceBlob::whole(file)?;
+        if blob.size() == 0 {
+            // What a tool that failed leaves, more often than what anybody means.
+            return Err(Error::malformed("read the tarball", what, "it is empty")
+                .hint("a root filesystem without files is `tar -cf FILE -T /dev/null`"));
+        }
         watch.begin("reading the tarball", Some(blob.size()));
         let (layer, diff_id) = read(&blob, &what, limits, watch)?;
         watch.end();

@@ -18,7 +18,7 @@ mod report;
 mod sweep;
 
 pub use plan::{Plan, plan};
-pub use report::{Report, Size, Tally};
+pub use report::{LeftMount, Report, Size, Tally};
 
 #[cfg(test)]
 mod beside;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use rayon::prelude::*;
 
 use super::mark::Marks;
-use super::report::{Report, Tally};
+use super::report::{LeftMount, Report, Tally};
 use crate::digest::{ContentId, DiffId, Digest, InodeId};
 use crate::error::Result;
 use crate::store::trash::Unlinked;
@@ -109,6 +109,14 @@ fn look(collector: &Collector<'_>, watch: &dyn Watch) -> Result<(Marks, Dead, Re
     look_at_recipes(store, &marks, (&mut dead, &mut report))?;
     look_at_blobs(store, &marks, (&mut dead, &mut report))?;
     report.strays.sort();
+    let left = collector.left_mounts()?.into_iter();
+    report.left_mounts = left
+        .map(|left| LeftMount {
+            id: left.id.to_string(),
+            target: left.record.target,
+            bundle: left.record.bundle,
+        })
+        .collect();
     report.count_unlinked(collector.earlier());
     report.count_unlinked(collector.in_trash()?);
     Ok((marks, dead, report))

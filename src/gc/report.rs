@@ -26,6 +26,9 @@ pub struct Report {
     /// What is dead too, and in the trash, but may be needed by commands that began before it went there: the next
     /// collection frees it.
     pub in_trash: Size,
+    /// Mounts that are no more, but have changes that nobody has taken, or belong to a bundle. They stay, and keep nothing
+    /// else; `ocistore umount --discard` removes one.
+    pub left_mounts: Vec<LeftMount>,
     /// Files in the store's folders that are not named as the store names files; they are left alone.
     pub strays: Vec<PathBuf>,
 }
@@ -41,6 +44,17 @@ pub struct Tally {
     pub kept: u64,
     /// The bytes of those that stay.
     pub kept_bytes: u64,
+}
+
+/// A mount that is no more.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct LeftMount {
+    /// Its id.
+    pub id: String,
+    /// Where it was.
+    pub target: PathBuf,
+    /// The bundle that it belongs to.
+    pub bundle: Option<PathBuf>,
 }
 
 /// An amount of data.
@@ -64,6 +78,7 @@ impl Report {
             freed: _,
             held_by_checkouts: _,
             in_trash: _,
+            left_mounts: _,
             strays: _,
         } = self;
         [objects, inodes, recipes, documents, blobs]

@@ -176,7 +176,7 @@ pub(super) fn stat(at: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<Statx>
 
 /// Returns the fingerprint of what looks like this.
 pub(super) fn fingerprint(stat: &Statx) -> Fingerprint {
-    let mut of = [0; 72];
+    let mut of = [0; 58];
     let mut at = 0;
     let mut put = |bytes: &[u8]| {
         of[at..at + bytes.len()].copy_from_slice(bytes);

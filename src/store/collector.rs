@@ -10,6 +10,7 @@ use rustix::fs::{AtFlags, StatxFlags, StatxTimestamp};
 
 use super::epochs::Counted;
 use super::locks::{Lock, Mode, Wait};
+use super::mounts::{self, Left};
 use super::trash::{self, Unlinked};
 use super::{Store, claims, durable, epochs, writer};
 use crate::error::{Cause, Context, Error, Result, quoted};
@@ -46,7 +47,7 @@ pub struct Look {
 pub struct Roots {
     /// What was claimed since the last time.
     pub claimed: Vec<Descriptor>,
-    /// All that has a name.
+    /// All that has a name, or is mounted.
     pub named: Vec<Descriptor>,
     /// The look at which it was so.
     pub look: Look,
@@ -75,7 +76,11 @@ impl Store {
     ///
     /// Waits while another collects, or fails where the store was opened with [`Wait::Never`].
     pub fn collect(&self, watch: &dyn Watch) -> Result<Collector<'_>> {
-        self.begin_collection(Collector::free, watch)
+        let begin = |collector: &Collector<'_>| {
+            self.drop_dead_mounts()?;
+            collector.free()
+        };
+        self.begin_collection(begin, watch)
     }
 
     /// Takes the same right to look only: what others left is counted, not unlinked.
@@ -106,7 +111,7 @@ impl Store {
         Ok(collector)
     }
 
-    fn lock_gc(&self, watch: &dyn Watch) -> Result<Lock> {
+    pub(super) fn lock_gc(&self, watch: &dyn Watch) -> Result<Lock> {
         let path = self.path("locks/gc");
         let mut told = false;
         loop {
@@ -185,7 +190,7 @@ impl<'s> Collector<'s> {
         Ok(Look { claims, names })
     }
 
-    /// Returns what has to stay: claims that were not returned before, then names.
+    /// Returns what has to stay: claims that were not returned before, then names, then what is mounted.
     pub fn roots(&self) -> Result<Roots> {
         let claims = claims::names(self.store)?;
         let mut claimed = Vec::new();
@@ -196,11 +201,19 @@ impl<'s> Collector<'s> {
         let names = self.store.names_file()?;
         let named = self.store.names()?;
         let named = named.entries().iter().map(|e| e.descriptor.clone());
+        let mut named: Vec<Descriptor> = named.collect();
+        // After claims and names: who mounts has a name or a claim until its mount can be seen.
+        named.extend(mounts::roots(self.store)?);
         Ok(Roots {
             claimed,
-            named: named.collect(),
+            named,
             look: Look { claims, names },
         })
+    }
+
+    /// Returns the mounts that are no more and keep nothing from being collected, but have changes or a bundle.
+    pub fn left_mounts(&self) -> Result<Vec<Left>> {
+        Ok(self.store.mounts()?.left)
     }
 
     /// Begins moving away: from here on whoever commits looks in the trash for what is not in place.

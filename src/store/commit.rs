@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use super::claims::Claim;
 use super::epochs::Epoch;
 use super::inodes::Given;
+use super::names::Names;
 use super::reach::Reach;
 use super::trash::InPlace;
 use super::{Reader, Store, paths};
@@ -30,10 +31,7 @@ impl Reader<'_> {
     pub fn name(&self, descriptor: &Descriptor, name: &ImageName) -> Result<()> {
         // What has a name is in place, and stays: another name for it needs no more than the lock on names.
         let done = self.store.change_names(|names| {
-            let is_same = |known: &Descriptor| {
-                known.digest == descriptor.digest && known.media_type == descriptor.media_type
-            };
-            let is_named = names.entries().iter().any(|e| is_same(&e.descriptor));
+            let is_named = has(names, descriptor);
             if is_named {
                 names.set(name, descriptor.clone());
             }
@@ -42,9 +40,37 @@ impl Reader<'_> {
         if done {
             return Ok(());
         }
+        let _claimed = self.claim_again(descriptor)?;
+        self.store.change_names(|names| {
+            names.set(name, descriptor.clone());
+            Ok(())
+        })
+    }
+
+    /// Does `keep`, which makes `descriptor` a root of collections in another way than by a name, while all that it leads
+    /// to is in place, and stays.
+    pub(super) fn while_in_place(
+        &self,
+        descriptor: &Descriptor,
+        keep: impl Fn() -> Result<()>,
+    ) -> Result<()> {
+        let done = self
+            .store
+            .change_names(|names| match has(names, descriptor) {
+                true => keep().map(|()| true),
+                false => Ok(false),
+            })?;
+        if done {
+            return Ok(());
+        }
+        let _claimed = self.claim_again(descriptor)?;
+        keep()
+    }
+
+    /// Claims what may have no name, after whoever named it before: all of it has to be there.
+    fn claim_again(&self, descriptor: &Descriptor) -> Result<Claimed<'_>> {
         let roots = std::slice::from_ref(descriptor);
         let claim = Claim::make(self.store, roots)?;
-        // Whoever named it before vouches for nothing any more: all of it has to be there.
         let givens = self.store.bring_all_back(roots, &HashMap::new())?;
         self.store.check_records(roots)?;
         let claimed = Claimed {
@@ -55,11 +81,16 @@ impl Reader<'_> {
             self.store
                 .change_catalog(|change| change.put_givens(claimed.givens.iter()))?;
         }
-        self.store.change_names(|names| {
-            names.set(name, descriptor.clone());
-            Ok(())
-        })
+        Ok(claimed)
     }
+}
+
+/// Tells whether exactly this has a name.
+fn has(names: &Names, descriptor: &Descriptor) -> bool {
+    let is_same = |known: &Descriptor| {
+        known.digest == descriptor.digest && known.media_type == descriptor.media_type
+    };
+    names.entries().iter().any(|e| is_same(&e.descriptor))
 }
 
 impl Store {

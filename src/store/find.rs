@@ -31,12 +31,27 @@ impl Store {
 
     /// Finds the one image that `text` means on `platform` (`os/architecture[/variant]`), or on this machine's.
     pub fn find_image(&self, text: &str, platform: Option<&str>) -> Result<Descriptor> {
-        let at = self.find(text)?;
-        let there = self.view(|view| self.images_of(view, &at))?;
+        self.find_with_image(text, platform).map(|(_, image)| image)
+    }
+
+    fn image_at(&self, text: &str, at: &Descriptor, platform: Option<&str>) -> Result<Descriptor> {
+        let there = self.view(|view| self.images_of(view, at))?;
         if at.media() != Media::Index && (platform.is_none() || there.is_empty()) {
-            return Ok(at);
+            return Ok(at.clone());
         }
         pick(text, &there, platform.unwrap_or(&host_platform()))
+    }
+
+    /// Finds what `text` refers to, and the one image of it as [`Store::find_image`] does: what keeps an image is what has
+    /// the name.
+    pub fn find_with_image(
+        &self,
+        text: &str,
+        platform: Option<&str>,
+    ) -> Result<(Descriptor, Descriptor)> {
+        let at = self.find(text)?;
+        let image = self.image_at(text, &at, platform)?;
+        Ok((at, image))
     }
 
     /// Returns the images below a descriptor, in order, each with its platform.

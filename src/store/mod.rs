@@ -15,6 +15,7 @@ pub mod inodes;
 pub mod locks;
 pub(crate) mod lost;
 mod made;
+pub mod mounts;
 pub mod names;
 mod objects;
 pub(crate) mod paths;
@@ -33,6 +34,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, Statx};
 
 use crate::digest::{ContentId, DiffId, Digest, InodeId};
 use crate::error::{Context, Error, Result, quoted};
+use crate::watch::Unwatched;
 use crate::wire;
 use catalog::{Catalog, Change, View};
 use epochs::{Counted, Epoch, Held};
@@ -49,6 +51,11 @@ pub use writer::{BlobStage, Published, Writer};
 
 /// The `format` file: one line of version, one of each kind of feature flag. See `docs/format.md`, "Versions".
 const FORMAT: &str = "ocistore 1\ncompatible:\nread-only-compatible:\nincompatible:\n";
+
+/// The line of features without which a program must not write, and the one that this version knows: a store with it may
+/// have mounts, which are roots of collections.
+const READ_ONLY_COMPATIBLE: &str = "read-only-compatible:";
+const MOUNTS: &str = "mounts";
 
 /// Beyond so many folders one sync of the file system is cheaper than a sync of each. So few in the crate's own tests
 /// that they go both ways.
@@ -204,6 +211,30 @@ impl Store {
             names.write(&self.path("index.json"), &staged)?;
         }
         Ok(done)
+    }
+
+    /// Has it say, before its first mount, that collections must know mounts.
+    fn need_mounts(&self) -> Result<()> {
+        let path = self.path("format");
+        let read = || fs::read_to_string(&path).context("read", quoted(&path));
+        if has_mounts(&read()?) {
+            return Ok(());
+        }
+        // An ocistore that knows no mounts may be collecting. It refuses the store from now on.
+        let _nobody_collects = self.lock_gc(&Unwatched)?;
+        let _lock = Lock::take(&self.path("locks/names"), With::Exclusive, Wait::Forever)?;
+        let format = read()?;
+        if has_mounts(&format) {
+            return Ok(());
+        }
+        let line = |line: &str| match line.starts_with(READ_ONLY_COMPATIBLE) {
+            true => format!("{line} {MOUNTS}\n"),
+            false => format!("{line}\n"),
+        };
+        let format: String = format.lines().map(line).collect();
+        let staged = self.path("tmp/new");
+        durable::remove(&staged)?;
+        durable::replace(&path, &staged, format.as_bytes())
     }
 
     /// Tells whether there is a catalog that can be read.
@@ -459,15 +490,26 @@ fn check_format(root: &Path, format: &str) -> Result<()> {
     }
     for line in lines {
         let (kind, flags) = line.split_once(':').unwrap_or((line, ""));
-        // This version knows no flags: unknown compatible ones do no harm, the others do.
-        if kind != "compatible" && !flags.trim().is_empty() {
+        // Unknown compatible ones do no harm, the others do.
+        let mut unknown: Vec<&str> = flags.split_whitespace().collect();
+        if format!("{kind}:") == READ_ONLY_COMPATIBLE {
+            unknown.retain(|flag| *flag != MOUNTS);
+        }
+        if kind != "compatible" && !unknown.is_empty() {
             return refuse(format!(
                 "it needs features this version does not have: {}",
-                flags.trim()
+                unknown.join(" ")
             ));
         }
     }
     Ok(())
+}
+
+fn has_mounts(format: &str) -> bool {
+    let mut lines = format
+        .lines()
+        .filter_map(|l| l.strip_prefix(READ_ONLY_COMPATIBLE));
+    lines.any(|flags| flags.split_whitespace().any(|flag| flag == MOUNTS))
 }
 
 impl<'s> Reader<'s> {
@@ -548,6 +590,9 @@ mod tests {
         let root = Path::new("x");
         assert!(check_format(root, "ocistore 1\ncompatible: new\n").is_ok());
         assert!(check_format(root, "ocistore 1\nincompatible: new\n").is_err());
+        assert!(check_format(root, "ocistore 1\nread-only-compatible: mounts\n").is_ok());
+        assert!(check_format(root, "ocistore 1\nread-only-compatible: mounts new\n").is_err());
+        assert!(check_format(root, "ocistore 1\nincompatible: mounts\n").is_err());
         assert!(check_format(root, "ocistore 2\n").is_err());
     }
 }

@@ -83,6 +83,14 @@ fn starting(store: &Store) -> Result<Lock> {
     )
 }
 
+/// Makes a folder in `tmp/` that nobody takes for one of the dead as long as the lock in it is held.
+pub(super) fn own_folder(store: &Store, prefix: &str) -> Result<(PathBuf, Lock)> {
+    let _starting = starting(store)?;
+    let folder = durable::create_own_folder(&store.path("tmp"), prefix)?;
+    let lock = Lock::take(&folder.join(LOCK), Mode::Exclusive, Wait::Forever)?;
+    Ok((folder, lock))
+}
+
 fn sweep_dead_sessions(store: &Store) -> Result<bool> {
     let tmp = store.path("tmp");
     let mut found = false;

@@ -88,7 +88,11 @@ impl Image {
     }
 
     pub(crate) fn device(self, path: &str, meta: Meta, minor: u32) -> Self {
-        self.add(path, EntryType::Char, meta, How::Device(1, minor))
+        self.char_device(path, meta, (1, minor))
+    }
+
+    pub(crate) fn char_device(self, path: &str, meta: Meta, (major, minor): (u32, u32)) -> Self {
+        self.add(path, EntryType::Char, meta, How::Device(major, minor))
     }
 
     /// Writes the layout, in which the image is called `1`.

@@ -21,7 +21,7 @@ use crate::watch::Watch;
 
 /// Returns the entries of the layer that makes the tree `new` of the tree `base`, or of nothing: in the order of a walk,
 /// a directory before what is in it, names by their bytes.
-pub(crate) fn changes(
+pub fn changes(
     nodes: &dyn Nodes,
     (base, new): (Option<TreeId>, TreeId),
     watch: &dyn Watch,

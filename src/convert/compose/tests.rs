@@ -264,8 +264,8 @@ fn other_readers_of_tars_find_the_same_entries() {
     let Scene { _dir, store } = scene();
     let writer = store.write().unwrap();
     let entries = every_kind(&writer);
-    let tar = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(tar.path(), tar_of(&writer, &entries)).unwrap();
+    let mut tar = tempfile::NamedTempFile::new().unwrap();
+    tar.write_all(&tar_of(&writer, &entries)).unwrap();
     let name = |LayerEntry { path, what }: &LayerEntry| match what {
         What::Dir(_) => format!("{path}/"),
         What::Whiteout => {

@@ -10,6 +10,7 @@ mod found;
 mod mask;
 #[cfg(test)]
 mod tests;
+mod upper;
 mod walk;
 
 use std::os::fd::BorrowedFd;
@@ -17,6 +18,7 @@ use std::os::fd::BorrowedFd;
 pub use contents::{Hashing, Intake, Storing};
 pub use found::{Found, Scanned};
 pub use mask::Mask;
+pub use upper::{Mounted, look_at_mount};
 
 use super::owners::Ownership;
 use super::record::Record;

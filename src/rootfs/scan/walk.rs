@@ -144,7 +144,7 @@ impl Walk<'_> {
         };
         let mut known = known(node.as_ref(), visit.before).into_iter().peekable();
         let mut entries = Vec::new();
-        for name in list(&visit)? {
+        for name in names_in(visit.place(b"", &visit.path))? {
             // What the base has before this name the directory has no more.
             while let Some(gone) = known.next_if(|known| *known.name < name) {
                 entries.extend(self.keep_unmade(&visit, &gone));
@@ -314,11 +314,10 @@ fn known(node: Option<&Node>, before: Option<Before>) -> Vec<Known<'_>> {
 }
 
 /// Returns the names in a directory, sorted.
-fn list(visit: &Visit) -> Result<Vec<Name>> {
-    let place = visit.place(b"", &visit.path);
+pub(super) fn names_in(place: Place<'_>) -> Result<Vec<Name>> {
     let read = || -> rustix::io::Result<Vec<Vec<u8>>> {
         let mut names = Vec::new();
-        for entry in Dir::read_from(&visit.dir)? {
+        for entry in Dir::read_from(place.at)? {
             let name = entry?.file_name().to_bytes().to_vec();
             if name != b"." && name != b".." {
                 names.push(name);
@@ -329,15 +328,19 @@ fn list(visit: &Visit) -> Result<Vec<Name>> {
     };
     let names = read().context("read the directory", place.show())?;
     let parse = |name: Vec<u8>| {
-        let parsed = Name::parse(&name);
-        parsed
-            .map_err(|e| Error::failed("take in", visit.place(&name, &name).show(), e.to_string()))
+        Name::parse(&name).map_err(|e| {
+            let place = Place {
+                path: &name,
+                ..place
+            };
+            Error::failed("take in", place.show(), e.to_string())
+        })
     };
     names.into_iter().map(parse).collect()
 }
 
 /// Returns what the base has, as it is.
-fn keep(item: &Item) -> FoundItem {
+pub(super) fn keep(item: &Item) -> FoundItem {
     match item {
         Item::Dir(subtree) => FoundItem::Kept(*subtree),
         Item::Leaf(leaf) => FoundItem::Leaf(kept_leaf(leaf)),

@@ -73,7 +73,9 @@ pub fn compose(
             };
             stream(entries, (open, watch), out)
         });
-        let pressed = press.take(blocks);
+        let pressed = press.take(&blocks);
+        // Whoever still sends is told that nobody takes it.
+        drop(blocks);
         let streamed = streaming.join().unwrap_or_else(|_| {
             let why = "its reader stopped unexpectedly";
             Err(Error::failed("write", "the layer", why))
@@ -350,7 +352,7 @@ impl<'w> Press<'w> {
     }
 
     /// Takes the blocks that come, as many at a time as there are.
-    fn take(&mut self, from: mpsc::Receiver<Vec<u8>>) -> Result<()> {
+    fn take(&mut self, from: &mpsc::Receiver<Vec<u8>>) -> Result<()> {
         let most = 2 * rayon::current_num_threads();
         if let Some(blob) = &mut self.blob {
             blob.write(self.blocks.head())?;

@@ -1,5 +1,8 @@
-//! `diff`: what differs between the root filesystems of two images, told as it is found.
+//! `diff`: what differs between the root filesystems of two images, or of an image and a directory, told as it is found.
 
+mod tar;
+
+use std::path::Path;
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
@@ -7,43 +10,88 @@ use serde_json::{Value, json};
 use super::args::Diff as Args;
 use super::output::{self, Style};
 use super::session::Session;
+use crate::build::compare;
 use crate::diff::{Below, Change, Diff, Options, Question, Stat, Sum, Type, What};
-use crate::digest::{Digest, TreeId};
-use crate::error::Result;
+use crate::digest::TreeId;
+use crate::error::{Cause, Result};
 use crate::path::escape;
+use crate::rootfs::scan::{Hashing, Intake, Scanned};
 use crate::store::Store;
 use crate::store::catalog::View;
+use crate::tree::{Layered, NewNodes, Nodes};
 
 /// How much text is put together before it is printed.
 const FULL: usize = 256 << 10;
 
-/// An image that is compared.
-struct Side {
-    digest: Digest,
-    root: TreeId,
+/// What is compared.
+pub(super) struct Side {
+    /// The digest of an image, or the path of a directory.
+    name: String,
+    pub(super) root: TreeId,
+    /// A directory's nodes that the catalog does not have.
+    nodes: NewNodes,
+}
+
+impl Side {
+    /// Returns where the nodes of this side come from.
+    pub(super) fn over<'a>(&'a self, under: &'a dyn Nodes) -> Layered<'a> {
+        Layered {
+            over: &self.nodes,
+            under,
+        }
+    }
 }
 
 pub(super) fn run(session: &Session, args: &Args) -> Result<ExitCode> {
     let store = session.open()?;
-    let _reading = store.read()?;
-    let platform = args.platform.as_deref();
-    let sides = (
-        side(&store, &args.before, platform)?,
-        side(&store, &args.after, platform)?,
-    );
-    let stat = store.view(|view| print(session, args, view, &sides))?;
-    Ok(match args.exit_code && !stat.is_empty() {
+    let differs = match &args.output {
+        Some(output) => tar::run(session, args, (&store, output))?,
+        None => {
+            let _reading = store.read()?;
+            let before = image_side(&store, &args.before, args)?;
+            let after = after(session, &store, (args, &before), &Hashing)?;
+            let stat = store.view(|view| print(session, args, view, &(before, after)))?;
+            !stat.is_empty()
+        }
+    };
+    Ok(match args.exit_code && differs {
         true => ExitCode::FAILURE,
         false => ExitCode::SUCCESS,
     })
 }
 
-fn side(store: &Store, reference: &str, platform: Option<&str>) -> Result<Side> {
-    let found = store.find_image(reference, platform)?;
-    let root = store.image(&found)?.root;
+pub(super) fn image_side(store: &Store, reference: &str, args: &Args) -> Result<Side> {
+    let found = store.find_image(reference, args.platform.as_deref())?;
     Ok(Side {
-        digest: found.digest,
+        name: found.digest.to_string(),
+        root: store.image(&found)?.root,
+        nodes: NewNodes::new(),
+    })
+}
+
+/// Returns the second side: an image, or a directory where the text can only mean one, or no image has that name.
+pub(super) fn after(
+    session: &Session,
+    store: &Store,
+    (args, before): (&Args, &Side),
+    intake: &dyn Intake,
+) -> Result<Side> {
+    let path = Path::new(&args.after);
+    if !args.after.starts_with(['/', '.']) {
+        match image_side(store, &args.after, args) {
+            Err(e) if matches!(e.cause(), Cause::Missing(_)) && path.is_dir() => {}
+            other => return other,
+        }
+    }
+    let Scanned {
         root,
+        nodes,
+        record: _,
+    } = compare::directory((store, path), &before.root, intake, session.watch())?;
+    Ok(Side {
+        name: args.after.clone(),
+        root,
+        nodes,
     })
 }
 
@@ -59,7 +107,9 @@ fn print(session: &Session, args: &Args, view: &View, sides: &(Side, Side)) -> R
             false => Below::Listed,
         },
     };
-    let mut diff = Diff::new(view, (before.root, after.root), options, session.watch());
+    let nodes = after.over(view);
+    let roots = (before.root, after.root);
+    let mut diff = Diff::new(&nodes, roots, options, session.watch());
     let mut printer = Printer {
         view,
         shape: shape(session, args),
@@ -115,8 +165,8 @@ struct Printer<'v> {
 
 impl Printer<'_> {
     fn begin(&mut self, (before, after): &(Side, Side)) {
-        let (before, after) = (before.digest, after.digest);
-        let head = format!("{{\n  \"schema\": 1,\n  \"a\": \"{before}\",\n  \"b\": \"{after}\",\n");
+        let (before, after) = (json!(before.name), json!(after.name));
+        let head = format!("{{\n  \"schema\": 1,\n  \"a\": {before},\n  \"b\": {after},\n");
         match self.shape {
             Shape::Json => self.text += &(head + "  \"changes\": ["),
             Shape::JsonStat => self.text += &head,

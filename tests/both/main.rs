@@ -1,0 +1,48 @@
+//! One change, made to a copy of an image and to a mount of it, is one layer; and what comes out of the new image is the
+//! changed tree. `OCISTORE_CASES` says how many random changes are tried, `OCISTORE_SEED` with which the first.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test that cannot go on has failed, and what it removes is its own"
+)]
+
+mod chance;
+mod change;
+mod scene;
+mod seen;
+
+use chance::Chance;
+use scene::Scene;
+
+/// How many changes are made to one image before another is made.
+const A_BASE: u64 = 25;
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap())
+}
+
+#[test]
+fn a_copy_and_a_mount_give_one_layer_for_one_change_and_it_makes_the_changed_tree() {
+    let (cases, first) = (number("OCISTORE_CASES", 120), number("OCISTORE_SEED", 1));
+    let mut scene = None;
+    for seed in first..first + cases {
+        if scene.is_none() || seed % A_BASE == 0 {
+            scene = Some(Scene::new(&mut Chance::new(seed ^ 0xba5e)));
+        }
+        let scene = scene.as_ref().unwrap();
+        let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| scene.try_case(seed)));
+        if let Err(failed) = told {
+            eprintln!(
+                "OCISTORE_SEED={} makes this base, seed {seed} this change",
+                seed - seed % A_BASE
+            );
+            std::panic::resume_unwind(failed);
+        }
+        if (seed - first) % 500 == 499 {
+            eprintln!("{} cases", seed - first + 1);
+        }
+    }
+}
