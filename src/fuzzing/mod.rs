@@ -18,6 +18,7 @@ mod overlay;
 mod peer;
 mod records;
 mod references;
+mod runtime;
 mod sources;
 mod tar;
 
@@ -27,6 +28,7 @@ pub use listing::listing;
 pub use overlay::overlay;
 pub use records::records;
 pub use references::references;
+pub use runtime::runtime;
 pub use sources::{archives, streams};
 pub use tar::tar;
 
@@ -41,6 +43,7 @@ pub const ALL: &[(&str, Property)] = &[
     ("overlay", overlay),
     ("records", records),
     ("references", references),
+    ("runtime", runtime),
     ("streams", streams),
     ("tar", tar),
 ];

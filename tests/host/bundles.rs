@@ -17,7 +17,8 @@ const GIDS: &str = "--gid-map=0:300000:65536";
 /// What a container of [`runnable`] says of itself.
 const SCRIPT: &str = r#"echo "at $PWD of $HOME with $WORD"
 while read -r line; do case $line in Uid:*|Gid:*|Groups:*) echo $line;; esac; done < /proc/self/status
-echo changed > /new && echo "wrote $(cd / && echo n*)""#;
+echo changed > /new && echo "wrote $(cd / && echo n*)"
+exit 0"#;
 
 /// An image of this machine's shell, the libraries it needs, and two users.
 fn runnable(config: Value) -> Image {
@@ -87,7 +88,9 @@ fn start(place: &Place, runtime: &str, bundle: &str) -> String {
         .args(["timeout", "60", "script", "-qec", &run, "/dev/null"])
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).replace(['\r', '\0'], "");
+    let said = String::from_utf8_lossy(&output.stdout).replace('\r', "");
+    // What is not typed is shown too.
+    let said = said.replace("^@", "").replace("^D\u{8}\u{8}", "");
     assert!(output.status.success(), "{run}: {said}{}", errors(&output));
     said
 }

@@ -1,0 +1,4 @@
+//! Runs the property of the same name.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| ocistore::fuzzing::runtime(data));
