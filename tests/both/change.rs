@@ -61,15 +61,6 @@ pub(crate) fn draw(tree: &Tree, chance: &mut Chance) -> Change {
     let some = |of: &[PathBuf], chance: &mut Chance| {
         chance.pick(of).cloned().unwrap_or_else(|| "a".into())
     };
-    let attribute = |chance: &mut Chance| {
-        *chance
-            .pick(&["user.one", "user.two", "trusted.three", "security.four"])
-            .unwrap()
-    };
-    let root_or = |of: &[PathBuf], chance: &mut Chance| match chance.below(12) {
-        0 => PathBuf::new(),
-        _ => some(of, chance),
-    };
     match chance.below(21) {
         0 | 1 => Change::Write(new(chance), chance.next()),
         2 => Change::Append(some(&files, chance), chance.next()),
@@ -81,29 +72,9 @@ pub(crate) fn draw(tree: &Tree, chance: &mut Chance) -> Change {
         9 => Change::Rename(some(&dirs, chance), new(chance)),
         10 => Change::MakeDir(new(chance)),
         11 => Change::Renew(some(&dirs, chance)),
-        12 => Change::Mode(
-            root_or(&any, chance),
-            u32::try_from(chance.below(0o10000)).unwrap() | 0o400,
-        ),
-        13 => Change::Owner(
-            root_or(&any, chance),
-            u32::try_from(chance.below(3)).unwrap(),
-            100_000,
-        ),
-        14 => Change::SetXattr(root_or(&any, chance), attribute(chance), chance.next()),
-        15 => Change::RemoveXattr(some(&any, chance), attribute(chance)),
-        16 | 17 => Change::Link(some(&of(&["file", "symlink", "fifo"]), chance), new(chance)),
-        18 => Change::Unlink(some(&files, chance)),
-        19 => {
-            let span = u64::try_from(TIMES.end - TIMES.start).unwrap();
-            let secs = TIMES.start + i64::try_from(chance.below(span)).unwrap();
-            Change::Time(
-                root_or(&any, chance),
-                secs,
-                i64::try_from(chance.below(1_000_000_000)).unwrap(),
-            )
-        }
-        _ => match chance.below(3) {
+        12 | 13 => Change::Link(some(&of(&["file", "symlink", "fifo"]), chance), new(chance)),
+        14 => Change::Unlink(some(&files, chance)),
+        15 => match chance.below(3) {
             0 => Change::Symlink(new(chance), some(&any, chance)),
             1 => Change::Node(new(chance), FileType::Fifo, 0),
             _ => Change::Node(
@@ -112,6 +83,32 @@ pub(crate) fn draw(tree: &Tree, chance: &mut Chance) -> Change {
                 rustix::fs::makedev(1, 3),
             ),
         },
+        _ => {
+            let path = match chance.below(12) {
+                0 => PathBuf::new(),
+                _ => some(&any, chance),
+            };
+            draw_metadata(path, chance)
+        }
+    }
+}
+
+/// Draws a change of what something is beside its bytes.
+fn draw_metadata(path: PathBuf, chance: &mut Chance) -> Change {
+    let attributes = ["user.one", "user.two", "trusted.three", "security.four"];
+    let attribute = *chance.pick(&attributes).unwrap();
+    let small = |n| u32::try_from(n).unwrap();
+    match chance.below(5) {
+        0 => Change::Mode(path, small(chance.below(0o10000)) | 0o400),
+        1 => Change::Owner(path, small(chance.below(3)), 100_000),
+        2 => Change::SetXattr(path, attribute, chance.next()),
+        3 => Change::RemoveXattr(path, attribute),
+        _ => {
+            let span = u64::try_from(TIMES.end - TIMES.start).unwrap();
+            let secs = TIMES.start + i64::try_from(chance.below(span)).unwrap();
+            let nanos = i64::try_from(chance.below(1_000_000_000)).unwrap();
+            Change::Time(path, secs, nanos)
+        }
     }
 }
 
@@ -123,6 +120,13 @@ fn bytes(seed: u64) -> Vec<u8> {
         _ => chance.below(5000),
     };
     (0..len).map(|_| chance.next().to_le_bytes()[0]).collect()
+}
+
+/// At least one byte: an overlay takes a new time for a file that was opened to be written to, and then was not.
+fn some_bytes(seed: u64) -> Vec<u8> {
+    let mut some = bytes(seed);
+    some.push(7);
+    some
 }
 
 /// Makes a change below `root`; tells whether the host let it.
@@ -146,11 +150,11 @@ fn try_to(root: &Path, change: &Change) -> std::io::Result<()> {
         }
         Change::Append(path, seed) => {
             let file = real(&at(path))?;
-            file.write_all_at(&bytes(*seed), file.metadata()?.len())
+            file.write_all_at(&some_bytes(*seed), file.metadata()?.len())
         }
         Change::Poke(path, seed) => real(&at(path))?.write_all_at(&seed.to_le_bytes(), 3),
         Change::Truncate(path, len) => real(&at(path))?.set_len(*len),
-        Change::Sparse(path, seed) => real(&at(path))?.write_all_at(&bytes(*seed), 300_000),
+        Change::Sparse(path, seed) => real(&at(path))?.write_all_at(&some_bytes(*seed), 300_000),
         Change::Remove(path) => remove(&at(path)),
         Change::Rename(from, to) => fs::rename(at(from), at(to)),
         Change::MakeDir(path) => fs::create_dir(at(path)),

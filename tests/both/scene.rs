@@ -89,7 +89,7 @@ impl Scene {
         assert_same(&self.seen, &tree(&mounted, NEWEST), "the base, mounted");
         let chance = &mut Chance::new(seed);
         let mut done = Vec::new();
-        for _ in 0..1 + chance.below(12) {
+        for _ in 0..=chance.below(12) {
             let change = draw(&tree(&copy, NEWEST), chance);
             let made = (make(&copy, &change), make(&mounted, &change));
             assert_eq!(made.0, made.1, "{change:?} after {done:#?}");

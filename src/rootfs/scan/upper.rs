@@ -261,7 +261,12 @@ impl Walk<'_> {
             .lower
             .as_ref()
             .and_then(|node| node.get(name.as_bytes()));
-        let lower = match &marks.redirect {
+        // One stays behind on a file whose bytes are its own by now, and means nothing there.
+        let redirect = marks
+            .redirect
+            .as_ref()
+            .filter(|_| is_dir(stat) || marks.is_metacopy);
+        let lower = match redirect {
             Some(redirect) => self.redirected(here, redirect, path)?,
             None => shown.cloned(),
         };
