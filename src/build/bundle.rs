@@ -25,6 +25,9 @@ pub const INFO: &str = "ocistore.json";
 /// The file that says how it lay there.
 pub const RECORD: &str = "ocistore.record";
 
+/// The file that a runtime reads.
+pub const CONFIG: &str = "config.json";
+
 /// The root filesystem.
 pub const ROOTFS: &str = "rootfs";
 

@@ -9,6 +9,7 @@ pub mod documents;
 mod image;
 pub mod layer;
 mod lookup;
+pub mod mounted;
 pub mod tarball;
 pub mod unpack;
 

@@ -4,14 +4,15 @@ use std::path::Path;
 
 use rustix::fs::StatVfsMountFlags;
 
-use super::bundle::{BundleInfo, INFO, RECORD, ROOTFS, Rootfs};
-use super::lookup;
+use super::bundle::{BundleInfo, CONFIG, INFO, RECORD, ROOTFS, Rootfs};
+use super::{lookup, mounted};
 use crate::error::{Error, Result};
 use crate::image::Image;
+use crate::mount::Mounted;
 use crate::rootfs::record::Record;
 use crate::rootfs::{self, Flush, Options, Ownership, Report, Staging};
 use crate::runtime::{self, Accounts, Converted, Isolation, Request, USER_TABLE_MAX, Unstartable};
-use crate::store::{Store, Writer};
+use crate::store::{Reader, Store, Writer};
 use crate::watch::Watch;
 use crate::wire::Descriptor;
 
@@ -58,7 +59,7 @@ pub fn unpack(
         let staging = Staging::beside(writer.store(), bundle, ACT)?;
         let report = staging.conclude(|| {
             let report = fill(writer, base, &staging, options, watch)?;
-            staging.put_file("config.json", &config.bytes)?;
+            staging.put_file(CONFIG, &config.bytes)?;
             let info = info(writer.store(), base, &options.owners);
             staging.put_file(INFO, &info.encode())?;
             if let Isolation::Mapped { gids, .. } = &isolation
@@ -87,6 +88,36 @@ pub fn unpack(
             left_out,
             unstartable,
         })
+    })
+}
+
+/// A bundle whose root filesystem is a mount.
+#[derive(Clone, Debug)]
+pub struct UnpackedMount {
+    /// How the root filesystem was mounted.
+    pub mounted: Mounted,
+    /// Labels that are no annotations of the container, since a runtime would obey them.
+    pub left_out: Vec<String>,
+}
+
+/// Makes the directory `bundle`, which must be empty or not there yet, a bundle of an image whose `rootfs` is a mount of
+/// the store that can be written to: nothing is copied.
+///
+/// `reader` has to be there before the image is found: what is found then stays.
+pub fn unpack_mounted(
+    reader: &Reader<'_>,
+    base: Base<'_>,
+    bundle: &Path,
+    watch: &dyn Watch,
+) -> Result<UnpackedMount> {
+    let store = reader.store();
+    let config = container(store, base, &Isolation::None)?;
+    let staging = Staging::beside(store, bundle, ACT)?;
+    let info = info(store, base, &Ownership::AsImage);
+    let said = (info, config.bytes.as_slice());
+    Ok(UnpackedMount {
+        mounted: mounted::make(reader, (&staging, bundle), said, watch)?,
+        left_out: config.left_out,
     })
 }
 

@@ -333,6 +333,9 @@ pub(super) struct Unpack {
     /// Where to; must not exist or be an empty folder
     #[arg(value_name = "BUNDLE")]
     pub(super) bundle: PathBuf,
+    /// Copy nothing: the root filesystem is a mount, and what is written to it is kept in the store. Takes root
+    #[arg(long, conflicts_with_all = ["link", "rootless", "uid_map", "gid_map", "strict", "no_sync"])]
+    pub(super) mount: bool,
     /// How files get there: never as links into the store, since they are there to be changed
     #[arg(long, value_name = "HOW", default_value = "reflink")]
     pub(super) link: Link,

@@ -12,26 +12,28 @@ use super::export::compression;
 use super::output::{self, Output};
 use super::session::Session;
 use super::{clock, laying};
-use crate::build::bundle::{Bundle, BundleInfo, INFO};
+use crate::build::bundle::{Bundle, BundleInfo, CONFIG, INFO, ROOTFS, Rootfs};
 use crate::build::commit::{
     Base, Committed, Extent, Labels, Options, Source, Unchanged, commit, volumes,
 };
+use crate::build::mounted::{Opened, open_at, open_bundle};
 use crate::error::{Context as _, Error, Result, quoted};
 use crate::meta::Mtime;
 use crate::reference::ImageName;
 use crate::rootfs::Ownership;
 use crate::rootfs::record::Record;
 use crate::rootfs::scan::{self, Mask};
-use crate::store::{Store, Writer, host_platform};
+use crate::store::{Reader, Store, Writer, host_platform};
 use crate::wire::Descriptor;
 
 pub(super) fn run(session: &Session, args: &Commit) -> Result<()> {
     let names = build_args::names(&args.names)?;
     let labels = labels(args)?;
-    let place = Place::find(args)?;
     let store = session.open_or_make()?;
     // Before anything is looked up: what is found then stays.
     let writer = store.write()?;
+    let reader = store.read()?;
+    let place = Place::find(args, &reader, session)?;
     let committed = place.commit(session, args, (&writer, labels), &names)?;
     if let (Place::Bundle { bundle, .. }, true) = (&place, args.refresh) {
         let info = BundleInfo {
@@ -52,6 +54,7 @@ enum Place {
         rootfs: File,
         record: Option<Record>,
     },
+    Mount(Opened),
     Directory {
         dir: File,
         owners: Ownership,
@@ -59,22 +62,28 @@ enum Place {
 }
 
 impl Place {
-    fn find(args: &Commit) -> Result<Self> {
+    fn find(args: &Commit, reader: &Reader<'_>, session: &Session) -> Result<Self> {
         let path = &args.source;
         if args.base.is_none() && Bundle::is_at(path) {
             let bundle = Box::new(Bundle::open(path)?);
+            if let Rootfs::Mount(id) = &bundle.info.rootfs {
+                check_refresh(args)?;
+                return open_bundle(reader, &bundle, id, session.watch()).map(Self::Mount);
+            }
             return Ok(Self::Bundle {
                 rootfs: bundle.rootfs()?,
                 record: bundle.record()?,
                 bundle,
             });
         }
-        if path.join("config.json").is_file() && path.join("rootfs").is_dir() {
+        if path.join(CONFIG).is_file() && path.join(ROOTFS).is_dir() {
             return Err(refuse_bundle(path));
         }
-        if args.refresh {
-            let why = "only a bundle of `ocistore unpack` says what it was made from";
-            return Err(Error::usage("refresh", quoted(path), why).hint("leave out --refresh"));
+        check_refresh(args)?;
+        if args.base.is_none()
+            && let Some(opened) = open_at(reader, path, session.watch())?
+        {
+            return Ok(Self::Mount(opened));
         }
         let dir = File::open(path).context("open the directory", quoted(path))?;
         if !dir.metadata().is_ok_and(|stat| stat.is_dir()) {
@@ -101,26 +110,36 @@ impl Place {
                 rootfs,
                 record,
             } => (
-                rootfs,
-                &bundle.info.owners,
+                rootfs.as_fd(),
+                bundle.info.owners.clone(),
                 Some(bundle.info.manifest.clone()),
                 record.as_ref(),
             ),
+            Self::Mount(opened) => (
+                opened.merged.as_fd(),
+                Ownership::AsImage,
+                Some(opened.manifest.clone()),
+                None,
+            ),
             Self::Directory { dir, owners } => {
                 let find = |base: &String| store.find_image(base, args.platform.as_deref());
-                (dir, owners, args.base.as_ref().map(find).transpose()?, None)
+                let base = args.base.as_ref().map(find).transpose()?;
+                (dir.as_fd(), owners.clone(), base, None)
             }
         };
         let base = base.map(|manifest| Ok::<_, Error>((base_image(store, &manifest)?, manifest)));
         let base = base.transpose()?;
         let source = Source {
-            dir: dir.as_fd(),
+            dir,
             base: base.as_ref().map(|(image, manifest)| Base {
                 manifest,
                 image,
                 record,
             }),
-            upper: None,
+            upper: match self {
+                Self::Mount(opened) => Some(opened.upper.as_fd()),
+                Self::Bundle { .. } | Self::Directory { .. } => None,
+            },
         };
         let mut mask = Mask::default();
         for path in &args.mask_path {
@@ -132,9 +151,19 @@ impl Place {
                     .map_err(|e| e.hint("pass --no-mask-volumes"))?;
             }
         }
-        let options = options(session, args, (owners.clone(), mask))?;
+        let options = options(session, args, (owners, mask))?;
         commit(writer, source, (labels, &options), names, session.watch())
     }
+}
+
+/// Only a bundle with files of its own can become one of another image: a mount stays one of its image.
+fn check_refresh(args: &Commit) -> Result<()> {
+    if !args.refresh {
+        return Ok(());
+    }
+    let why = "it is no bundle with files of its own";
+    Err(Error::usage("refresh", quoted(&args.source), why)
+        .hint("leave out --refresh; `ocistore unpack` makes a bundle of the new image"))
 }
 
 fn refuse_bundle(path: &Path) -> Error {

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use super::args::{Mount, Umount};
 use super::output::{self, Output};
 use super::session::Session;
-use crate::error::{Error, Result};
+use crate::build::bundle::{Bundle, ROOTFS, Rootfs};
+use crate::error::{Error, Result, quoted};
 use crate::mount::{self, Access, Changes, MountId, Mounted, Record, Spec};
 
 pub(super) fn mount(session: &Session, args: &Mount) -> Result<()> {
@@ -43,17 +44,22 @@ fn image(session: &Session, args: &Mount, (reference, target): (&str, &Path)) ->
 fn again(session: &Session, bundle: &Path) -> Result<()> {
     let store = session.open()?;
     let reader = store.read()?;
-    let target = bundle.join("rootfs");
-    let (id, _) = mount::find(&store, &target)?.ok_or_else(|| {
-        let why = "it is no bundle with a mount that is no more";
-        Error::missing("mount", format!("'{}'", bundle.display()), why)
-            .hint("`ocistore mount REF DIR` mounts an image")
+    let found =
+        Bundle::open(bundle).map_err(|e| e.hint("`ocistore mount REF DIR` mounts an image"))?;
+    let id = match &found.info.rootfs {
+        Rootfs::Mount(id) => MountId::parse(id),
+        Rootfs::Plain => None,
+    };
+    let id = id.ok_or_else(|| {
+        let why = "its root filesystem is no mount, but files of its own";
+        Error::usage("mount", quoted(bundle), why)
     })?;
-    let record = mount::again(&reader, id, &target, session.watch())?;
+    let record = mount::again(&reader, id, &bundle.join(ROOTFS), session.watch())?;
     print(session, id, &record)
 }
 
-fn say(session: &Session, mounted: &Mounted) {
+/// Says what a mount does not have of its image.
+pub(super) fn say(session: &Session, mounted: &Mounted) {
     for (why, lacking) in &mounted.image.left_out {
         let more = match lacking.count {
             1 => String::new(),
@@ -135,6 +141,9 @@ pub(super) fn umount(session: &Session, args: &Umount) -> Result<()> {
     let id = args.target.to_str().and_then(MountId::parse);
     let done = match id {
         Some(id) if store.mount_record(id)?.is_some() => mount::remove(&store, id, changes),
+        _ if Bundle::is_at(&args.target) => {
+            mount::umount(&store, &args.target.join(ROOTFS), changes)
+        }
         _ => mount::umount(&store, &args.target, changes),
     }?;
     let kept = match done.kept {
