@@ -201,6 +201,9 @@ fn remove(path: &Path) -> std::io::Result<()> {
 }
 
 fn unlink(path: &Path) -> std::io::Result<()> {
+    if !fs::symlink_metadata(path)?.is_file() {
+        return Err(std::io::ErrorKind::Unsupported.into());
+    }
     let bytes = fs::read(path)?;
     let mode = fs::symlink_metadata(path)?.permissions();
     let mut beside = path.as_os_str().to_owned();
