@@ -13,6 +13,7 @@
 #[path = "../host/bench.rs"]
 #[expect(dead_code, reason = "other tests need the rest")]
 mod bench;
+mod bundles;
 mod collect;
 #[path = "../faults/disk.rs"]
 #[expect(dead_code, reason = "other tests need the rest")]
