@@ -41,7 +41,7 @@ pub(crate) struct Scene {
 impl Scene {
     /// Makes an image of a random tree.
     pub(crate) fn new(chance: &mut Chance) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = crate::disk_folder::folder();
         let store = Store::create(&dir.path().join("store"), Wait::Forever).unwrap();
         rebuild_if_lost(&store, &Unwatched).unwrap();
         let made = dir.path().join("made");

@@ -19,6 +19,8 @@
 #[path = "../host/bench.rs"]
 #[expect(dead_code, reason = "another test has use for the rest")]
 mod bench;
+#[path = "../common/disk.rs"]
+mod disk_folder;
 #[path = "../host/image.rs"]
 #[expect(dead_code, reason = "another test has use for the rest")]
 mod image;

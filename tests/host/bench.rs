@@ -152,7 +152,7 @@ impl Place {
 
     /// A place whose store is still to be made.
     pub(crate) fn empty(who: Who, image: Image) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = super::disk_folder::folder();
         let place = Self {
             memory: None,
             dir,

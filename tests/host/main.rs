@@ -11,6 +11,8 @@
 mod alike;
 mod bench;
 mod bundles;
+#[path = "../common/disk.rs"]
+mod disk_folder;
 mod hostile;
 mod image;
 mod midway;

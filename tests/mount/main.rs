@@ -18,6 +18,8 @@ mod collect;
 #[path = "../faults/disk.rs"]
 #[expect(dead_code, reason = "other tests need the rest")]
 mod disk;
+#[path = "../common/disk.rs"]
+mod disk_folder;
 #[path = "../host/image.rs"]
 #[expect(dead_code, reason = "other tests need other images")]
 mod image;
