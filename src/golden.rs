@@ -8,6 +8,7 @@ use crate::image::{Image, ImageLayer};
 use crate::meta::{Meta, Mtime};
 use crate::path::Name;
 use crate::recipe::{self, ContentRef, Piece, Segment, Trailer};
+use crate::rootfs::record::Record;
 use crate::store::inodes::Given;
 use crate::store::locks::Wait;
 use crate::store::{RecipeFile, Store};
@@ -129,6 +130,15 @@ fn the_bytes_of_a_tree_node_are_the_golden_ones() {
 #[test]
 fn the_bytes_of_an_image_are_the_golden_ones() {
     compare("image-v1.bin", &image().encode());
+}
+
+#[test]
+fn the_bytes_of_a_record_of_a_tree_are_the_golden_ones() {
+    let kept = std::fs::read(golden("tree-record-v1.bin")).unwrap();
+    let record = Record::decode(&kept).unwrap();
+    compare("tree-record-v1.bin", &record.encode());
+    let counted = std::array::from_fn(|n| u8::try_from(n).unwrap());
+    assert_eq!(record.root().0, counted);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use crate::codec::Cursor;
 use crate::image::{Image, put_digest, take_digest};
 use crate::recipe::{self, REF_LEN, Segment, SegmentWriter, Trailer};
+use crate::rootfs::record::Record;
 use crate::store::inodes::Given;
 use crate::tree::Node;
 
@@ -11,7 +12,7 @@ pub fn records(data: &[u8]) {
     let Some((which, data)) = data.split_first() else {
         return;
     };
-    let again = match which % 8 {
+    let again = match which % 9 {
         0 => Node::decode(data).ok().map(|node| whole_node(&node)),
         1 => image(data),
         2 => Given::decode(data).ok().map(|given| given.encode()),
@@ -19,6 +20,7 @@ pub fn records(data: &[u8]) {
         4 => reference(data),
         5 => digest(data),
         6 => return segments(data),
+        7 => tree_record(data),
         _ => return joined_segments(data),
     };
     if let Some(again) = again {
@@ -26,7 +28,7 @@ pub fn records(data: &[u8]) {
             again,
             data,
             "a record of kind {} has two spellings",
-            which % 8
+            which % 9
         );
     }
 }
@@ -52,6 +54,17 @@ fn image(data: &[u8]) -> Option<Vec<u8>> {
     let again = Image::decode(&summed).ok()?.encode();
     assert_eq!(again, summed);
     Image::decode(data).ok().map(|image| image.encode())
+}
+
+/// The record of a tree is closed by a checksum, too.
+fn tree_record(data: &[u8]) -> Option<Vec<u8>> {
+    let body = data.len().checked_sub(32)?;
+    let mut summed = data.to_vec();
+    let sum = crate::digest::RecordSum::of(&data[..body]);
+    summed[body..].copy_from_slice(&sum.0);
+    let again = Record::decode(&summed).ok()?.encode();
+    assert_eq!(again, summed);
+    Record::decode(data).ok().map(|record| record.encode())
 }
 
 fn reference(data: &[u8]) -> Option<Vec<u8>> {

@@ -38,7 +38,12 @@ impl Probe {
         if let Some(answer) = known.get(name) {
             return answer.clone();
         }
-        let answer = match rustix::fs::fsetxattr(&self.file, name, value, XattrFlags::empty()) {
+        // Only a directory takes this one, where files take the other.
+        let tried = match name {
+            b"system.posix_acl_default" => b"system.posix_acl_access",
+            other => other,
+        };
+        let answer = match rustix::fs::fsetxattr(&self.file, tried, value, XattrFlags::empty()) {
             Err(e @ (Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP)) => {
                 Some(std::io::Error::from(e).to_string())
             }

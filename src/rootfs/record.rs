@@ -22,11 +22,14 @@ use crate::watch::Watch;
 const MAGIC: &[u8; 8] = b"ocirecd\x01";
 
 /// What tells whether a path was touched: type, mode, owner, size, number, device, and the times of the last change of
-/// its bytes and of anything else. Zeros stand for a path that was not made.
+/// its bytes and of anything else. Zeros stand for a path that was not made, ones for one that was not looked at.
 pub type Fingerprint = [u8; 16];
 
 /// The fingerprint of what the host could not hold.
 pub(super) const NOT_MADE: Fingerprint = [0; 16];
+
+/// The fingerprint of what was not looked at: nothing has it, whether it is there or not.
+pub(super) const UNKNOWN: Fingerprint = [0xff; 16];
 
 /// How a tree lay in a directory.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -381,6 +381,35 @@ fn devices_come_out_as_the_image_has_them() {
 }
 
 #[test]
+fn a_directory_has_the_rights_that_it_hands_on() {
+    let entry = |(tag, rights, id): (u16, u16, u32)| {
+        let halves = [tag.to_le_bytes(), rights.to_le_bytes()].concat();
+        [halves, id.to_le_bytes().to_vec()].concat()
+    };
+    // As setfacl -d -m u:5:rwx makes it (linux/posix_acl_xattr.h).
+    let nobody = u32::MAX;
+    let entries = [
+        (1, 7, nobody),
+        (2, 7, 5),
+        (4, 5, nobody),
+        (0x10, 7, nobody),
+        (0x20, 5, nobody),
+    ];
+    let value = [2u32.to_le_bytes().to_vec(), entries.map(entry).concat()].concat();
+    let dir = with_xattr(meta(0o755, 1), "system.posix_acl_default", &value);
+    let image = Folder::new(meta(0o755, 1)).with("d", Thing::Folder(Folder::new(dir)));
+    let fixture = Fixture::new();
+    for (name, link) in [("linked", LinkMode::Hardlink), ("copied", LinkMode::Copy)] {
+        let options = Options {
+            link,
+            ..Options::default()
+        };
+        let report = fixture.proves(&image, name, &options);
+        assert!(report.warnings.is_empty(), "{:?}", report.warnings);
+    }
+}
+
+#[test]
 fn capabilities_survive_the_change_of_owner() {
     if !is_root() {
         return;

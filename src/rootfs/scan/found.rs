@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::super::record::{Fingerprint, NOT_MADE, Record};
+use super::super::record::{Fingerprint, Record, UNKNOWN};
 use super::entry::{FoundLeaf, Key, Sight};
 use crate::digest::{LinkGroup, TreeId};
 use crate::error::Result;
@@ -96,13 +96,13 @@ impl Found {
             let dir = match below {
                 Below::Looked(dir) => &self.dirs[dir],
                 Below::Kept(names) => {
-                    prints.extend((0..names).map(|_| NOT_MADE));
+                    prints.extend((0..names).map(|_| UNKNOWN));
                     continue;
                 }
             };
             prints.extend(dir.entries.iter().map(|(_, item)| match item {
                 FoundItem::Dir(below) => self.dirs[*below].print,
-                FoundItem::Kept(_) => NOT_MADE,
+                FoundItem::Kept(_) => UNKNOWN,
                 FoundItem::Leaf(leaf) => leaf.print,
             }));
             // The first is the next.
@@ -216,7 +216,7 @@ pub(super) fn keep(item: &Item) -> FoundItem {
             key: leaf.group.map(Key::Base),
             unread: None,
             was: None,
-            print: NOT_MADE,
+            print: UNKNOWN,
         }),
     }
 }
@@ -227,7 +227,7 @@ pub(super) fn expand(nodes: &dyn Nodes, id: TreeId, path: Vec<u8>) -> Result<Vec
     let new = |path, id| FoundDir {
         path,
         base: Some(id),
-        print: NOT_MADE,
+        print: UNKNOWN,
         ..FoundDir::default()
     };
     let mut dirs = vec![new(path, id)];

@@ -253,6 +253,19 @@ fn what_is_left_out_counts_as_the_base_has_it() {
 }
 
 #[test]
+fn what_was_left_out_once_is_looked_at_the_next_time() {
+    let mut scene = Scene::new(Ownership::of_process());
+    scene.options.mask.add(b"sub").unwrap();
+    fs::remove_file(scene.out("sub/x")).unwrap();
+    let Scanned { root, record, .. } = scene.scan_again();
+    assert_eq!(root, scene.root);
+    // A commit that left something out vouches for nothing there: it may be gone since, or before.
+    scene.options.mask = Mask::default();
+    assert_eq!(scene.scan(Some(&record)).root, scene.scan(None).root);
+    assert_ne!(scene.scan(None).root, scene.root);
+}
+
+#[test]
 fn a_socket_is_refused_with_what_to_do() {
     let scene = Scene::new(Ownership::of_process());
     let _socket = UnixListener::bind(scene.out("sub/socket")).unwrap();

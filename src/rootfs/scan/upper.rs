@@ -11,7 +11,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Statx};
 
 use super::super::host;
-use super::super::record::{self, NOT_MADE};
+use super::super::record::{self, UNKNOWN};
 use super::entry::{Eye, FoundLeaf, Place, refuse_mount};
 use super::found::{Found, FoundDir, FoundItem, Links, append, expand, join, keep};
 use super::walk::names_in;
@@ -404,7 +404,7 @@ impl Walk<'_> {
             path: here.visit.path.clone(),
             meta,
             base: here.visit.before,
-            print: NOT_MADE,
+            print: UNKNOWN,
             entries,
         })
     }

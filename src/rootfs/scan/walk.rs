@@ -7,7 +7,7 @@ use rustix::fs::{Dir, FileType, Statx};
 use rustix::io::Errno;
 
 use super::super::host;
-use super::super::record::{self, Block, Record, fingerprint};
+use super::super::record::{self, Block, NOT_MADE, Record, fingerprint};
 use super::entry::{Eye, FoundLeaf, Place, key, refuse_mount, went_away};
 use super::found::{Found, FoundDir, FoundItem, Links, append, expand, join, keep};
 use super::{Base, Options};
@@ -191,7 +191,11 @@ impl Walk<'_> {
         if !is_lacked && !self.eye.options.mask.covers(&path) {
             return Ok(None);
         }
-        Ok(Some((gone.name.clone(), self.keep(gone.item, path)?)))
+        let mut kept = self.keep(gone.item, path)?;
+        if let (FoundItem::Leaf(leaf), true) = (&mut kept, is_lacked) {
+            leaf.print = NOT_MADE;
+        }
+        Ok(Some((gone.name.clone(), kept)))
     }
 
     /// Returns what the base has, as it is; names of hard links in it one by one, since they may have others elsewhere.
