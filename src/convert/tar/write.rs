@@ -96,7 +96,7 @@ fn whiteout_of(path: &TreePath) -> Result<Vec<u8>, Why> {
     };
     if WHITEOUT.len() + name.as_bytes().len() > NAME_MAX {
         return Err(format!(
-            "a layer cannot say that a name of {} bytes is gone: '.wh.' comes before it",
+            "a layer cannot say that a name of {} bytes is gone: '.wh.' comes before it; in a squashed image nothing is",
             name.as_bytes().len()
         ));
     }
