@@ -2,6 +2,7 @@
 //! New images are made of old ones, or of a root filesystem.
 
 pub mod bundle;
+pub mod checkout;
 pub mod commit;
 pub mod compare;
 pub mod config;
@@ -11,5 +12,6 @@ pub mod layer;
 mod lookup;
 pub mod tarball;
 pub mod unpack;
+pub mod update;
 
 pub use unpack::{Unpacked, unpack};
