@@ -332,6 +332,12 @@ blake3_id!(
     "ocistore 2026-11 record of a tree"
 );
 
+blake3_id!(
+    /// What a store calls the checkout at a path.
+    CheckoutId,
+    "ocistore 2026-11 path of a checkout"
+);
+
 impl InodeId {
     /// Parses 64 lowercase hex digits.
     pub fn from_hex(text: &str) -> Option<Self> {

@@ -12,7 +12,6 @@ use serde_json::{Map, Value, json};
 
 use crate::digest::{ContentId, TreeId};
 use crate::error::{Context as _, Error, Result, quoted};
-use crate::idmap::IdMap;
 use crate::json::strict_json;
 use crate::rootfs::Ownership;
 use crate::rootfs::record::Record;
@@ -90,7 +89,7 @@ impl BundleInfo {
             "manifest": Value::Object(manifest.raw.clone()),
             "root": root.to_string(),
             "platform": platform,
-            "owners": owners_json(owners),
+            "owners": owners.to_json(),
             "rootfs": rootfs,
             "store": store.display().to_string(),
         });
@@ -116,58 +115,11 @@ impl BundleInfo {
             manifest: Descriptor::from_value(manifest).map_err(|e| e.to_string())?,
             root: TreeId(root.0),
             platform: text(&map, "platform")?.to_owned(),
-            owners: owners_of(object(&map, "owners")?)?,
+            owners: Ownership::from_json(object(&map, "owners")?)?,
             rootfs: rootfs_of(object(&map, "rootfs")?)?,
             store: text(&map, "store")?.into(),
         })
     }
-}
-
-fn owners_json(owners: &Ownership) -> Value {
-    let ranges = |map: &Option<IdMap>| {
-        let text = |(container, host, size)| format!("{container}:{host}:{size}");
-        map.as_ref()
-            .map(|map| map.ranges().map(text).collect::<Vec<_>>())
-    };
-    match owners {
-        Ownership::AsImage => json!({"kind": "image"}),
-        Ownership::Rootless { uid, gid } => json!({"kind": "rootless", "uid": uid, "gid": gid}),
-        Ownership::Mapped { uids, gids } => {
-            json!({"kind": "mapped", "uids": ranges(uids), "gids": ranges(gids)})
-        }
-    }
-}
-
-fn owners_of(map: &Map<String, Value>) -> std::result::Result<Ownership, String> {
-    let id = |key: &str| {
-        let id = map.get(key).and_then(Value::as_u64);
-        let id = id.and_then(|id| u32::try_from(id).ok());
-        id.ok_or_else(|| format!("'{key}' is no id"))
-    };
-    match text(map, "kind")? {
-        "image" => Ok(Ownership::AsImage),
-        "rootless" => Ok(Ownership::Rootless {
-            uid: id("uid")?,
-            gid: id("gid")?,
-        }),
-        "mapped" => Ok(Ownership::Mapped {
-            uids: id_map(map.get("uids"))?,
-            gids: id_map(map.get("gids"))?,
-        }),
-        other => Err(format!("owners of an unknown kind '{other}'")),
-    }
-}
-
-fn id_map(value: Option<&Value>) -> std::result::Result<Option<IdMap>, String> {
-    let Some(Value::Array(ranges)) = value else {
-        return Ok(None);
-    };
-    let mut map = IdMap::default();
-    for range in ranges {
-        let range = range.as_str().unwrap_or_default();
-        map.add(range).map_err(|e| format!("'{range}': {e}"))?;
-    }
-    Ok(Some(map))
 }
 
 fn rootfs_of(map: &Map<String, Value>) -> std::result::Result<Rootfs, String> {
@@ -287,6 +239,7 @@ fn read(folder: &File, name: &str, most: u64) -> std::io::Result<Option<Vec<u8>>
 mod tests {
     use super::*;
     use crate::digest::Digest;
+    use crate::idmap::IdMap;
     use crate::wire::OCI_MANIFEST;
 
     fn info(owners: Ownership, rootfs: Rootfs) -> BundleInfo {

@@ -2,6 +2,7 @@
 //! New images are made of old ones, or of a root filesystem.
 
 pub mod bundle;
+pub mod checkout;
 pub mod commit;
 pub mod compare;
 pub mod config;
@@ -12,5 +13,6 @@ mod lookup;
 pub mod mounted;
 pub mod tarball;
 pub mod unpack;
+pub mod update;
 
 pub use unpack::{Unpacked, unpack};

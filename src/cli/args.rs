@@ -256,12 +256,18 @@ pub(super) struct Checkout {
     /// The image
     #[arg(value_name = "REF")]
     pub(super) reference: String,
-    /// Where to; must not exist or be an empty folder
+    /// Where to; must not exist or be an empty folder, but for --update
     #[arg(value_name = "DIR")]
     pub(super) target: PathBuf,
-    /// How files get there
-    #[arg(long, value_name = "HOW", default_value = "hardlink")]
-    pub(super) link: Link,
+    /// Make the checkout of another image that DIR is one of this image, by what differs alone
+    #[arg(long, conflicts_with = "path")]
+    pub(super) update: bool,
+    /// Replace what was changed in DIR, and remove what was added
+    #[arg(long, requires = "update")]
+    pub(super) force: bool,
+    /// How files get there [default: hardlink, or as DIR was made]
+    #[arg(long, value_name = "HOW")]
+    pub(super) link: Option<Link>,
     /// Only this folder of the image
     #[arg(long, value_name = "SUB")]
     pub(super) path: Option<std::ffi::OsString>,

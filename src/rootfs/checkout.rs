@@ -1,16 +1,17 @@
 //! Owns laying out a merged tree as a directory of the host, all of it or nothing.
 
+use std::collections::HashSet;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 
 use rustix::io::Errno;
 
-use super::host;
+use super::host::{self, Identity};
 use super::link::Maker;
 use super::owners::Ownership;
 use super::plan::Plan;
-use super::planner::{Linking, Planner};
+use super::planner::{Linking, Planner, Taken};
 use super::prepare;
 use super::probe::Probe;
 use super::report::{Reason, Report};
@@ -22,7 +23,9 @@ use crate::digest::TreeId;
 use crate::error::{Context, Error, Result};
 use crate::path::TreePath;
 use crate::store::Writer;
+use crate::store::catalog::View;
 use crate::store::variants::Sharing;
+use crate::tree::{Layered, NewNodes, Node, Nodes};
 use crate::watch::Watch;
 
 /// What is done to a target, as errors say it.
@@ -103,6 +106,18 @@ pub fn checkout(
     options: &Options,
     watch: &dyn Watch,
 ) -> Result<Report> {
+    let done = checkout_and((writer, root), target, options, watch, |_, _| ());
+    done.map(|(report, ())| report)
+}
+
+/// As [`checkout`]; what `then` makes of the directory in its place is returned too.
+pub(crate) fn checkout_and<T: Send>(
+    (writer, root): (&Writer<'_>, &TreeId),
+    target: &Path,
+    options: &Options,
+    watch: &dyn Watch,
+    then: impl FnOnce(BorrowedFd<'_>, &Report) -> T + Send,
+) -> Result<(Report, T)> {
     in_pool(options.jobs, || {
         let staging = Staging::beside(writer.store(), target, ACT)?;
         let report = staging.conclude(|| fill((writer, root), staging.root(), options, watch))?;
@@ -110,7 +125,8 @@ pub fn checkout(
             Flush::Whole => staging.sync_place()?,
             Flush::Never => {}
         }
-        Ok(report)
+        let then = then(staging.root(), &report);
+        Ok((report, then))
     })
 }
 
@@ -123,11 +139,36 @@ pub(crate) fn fill(
     options: &Options,
     watch: &dyn Watch,
 ) -> Result<Report> {
+    let beside = Beside {
+        nodes: &NewNodes::new(),
+        taken: None,
+    };
+    fill_beside((writer, root), into, options, beside, watch)
+}
+
+/// What a tree is laid out beside.
+#[derive(Clone, Copy)]
+pub(super) struct Beside<'a> {
+    /// Nodes of the tree that the store does not have.
+    pub(super) nodes: &'a NewNodes,
+    /// The inodes that nothing is to be linked to.
+    pub(super) taken: Option<&'a HashSet<Identity>>,
+}
+
+/// As [`fill`], beside what is elsewhere already.
+pub(super) fn fill_beside(
+    (writer, root): (&Writer<'_>, &TreeId),
+    into: BorrowedFd<'_>,
+    options: &Options,
+    beside: Beside<'_>,
+    watch: &dyn Watch,
+) -> Result<Report> {
     let checkout = Checkout {
         writer,
         options,
         watch,
         into,
+        beside,
     };
     checkout.lay_out(root)
 }
@@ -155,6 +196,17 @@ struct Checkout<'a> {
     watch: &'a dyn Watch,
     /// The directory that everything goes below.
     into: BorrowedFd<'a>,
+    beside: Beside<'a>,
+}
+
+/// Nodes that are looked for before those of the store.
+struct Over<'a>(&'a NewNodes, &'a View);
+
+impl Nodes for Over<'_> {
+    fn node(&self, id: &TreeId) -> Result<Node> {
+        let Self(over, under) = *self;
+        Layered { over, under }.node(id)
+    }
 }
 
 impl Checkout<'_> {
@@ -164,6 +216,7 @@ impl Checkout<'_> {
             options,
             watch,
             into,
+            beside: _,
         } = *self;
         let mut tally = Tally::default();
         let mut plan = self.plan(root, &mut tally)?;
@@ -202,6 +255,7 @@ impl Checkout<'_> {
             options,
             watch: _,
             into,
+            beside,
         } = *self;
         let linking = match options.link {
             LinkMode::Hardlink => self.linking()?,
@@ -211,11 +265,16 @@ impl Checkout<'_> {
         writer.store().view(|view| {
             let start = sub::start(view, root, options.sub.as_ref())?;
             let planner = Planner {
+                nodes: &Over(beside.nodes, view),
                 view,
                 owners: &options.owners,
                 stored: writer.owners(),
                 linking,
                 probe,
+                taken: Taken {
+                    store: writer.store(),
+                    inodes: beside.taken,
+                },
             };
             planner.plan(start, tally)
         })

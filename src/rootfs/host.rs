@@ -116,10 +116,20 @@ fn chmod_unopened(pinned: &OwnedFd, mode: Mode) -> Result<()> {
 }
 
 /// What tells one file from all others: its file system and its number there.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Identity {
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Identity {
     device: (u32, u32),
     inode: u64,
+}
+
+impl Identity {
+    /// Returns the one that the system told.
+    pub(super) fn of(stat: &Statx) -> Self {
+        Self {
+            device: (stat.stx_dev_major, stat.stx_dev_minor),
+            inode: stat.stx_ino,
+        }
+    }
 }
 
 /// Returns what `name` in `at` is; the empty name is `at` itself.
@@ -129,10 +139,7 @@ pub(super) fn identify(at: BorrowedFd<'_>, name: &[u8]) -> Result<Identity> {
         false => AtFlags::SYMLINK_NOFOLLOW,
     };
     let stat = rustix::fs::statx(at, name, flags, StatxFlags::INO)?;
-    Ok(Identity {
-        device: (stat.stx_dev_major, stat.stx_dev_minor),
-        inode: stat.stx_ino,
-    })
+    Ok(Identity::of(&stat))
 }
 
 /// Tells whether a directory is our own, and nobody else can enter it.

@@ -7,6 +7,7 @@ mod groups;
 mod host;
 mod link;
 mod owners;
+mod owners_json;
 #[cfg(feature = "bench")]
 pub(crate) mod parts;
 mod plan;
@@ -22,10 +23,11 @@ mod tally;
 mod target;
 #[cfg(test)]
 mod tests;
+pub(crate) mod update;
 mod walk;
 
 pub use checkout::{Flush, LinkMode, Options, Strictness, checkout};
-pub(crate) use checkout::{fill, in_pool};
+pub(crate) use checkout::{checkout_and, fill, in_pool};
 pub use owners::Ownership;
 pub use report::{Count, Occurrences, Reason, Report, Warning};
 pub(crate) use target::Staging;

@@ -6,7 +6,7 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 
 use super::owners::Ownership;
-use super::planner::{Linking, Planner};
+use super::planner::{Linking, Planner, Taken};
 use super::probe::Probe;
 use super::sub;
 use super::tally::Tally;
@@ -22,11 +22,16 @@ pub fn plan(writer: &Writer<'_>, root: &TreeId, at: &Path) -> Result<usize> {
     let owners = Ownership::of_process();
     writer.store().view(|view| {
         let planner = Planner {
+            nodes: view,
             view,
             owners: &owners,
             stored: writer.owners(),
             linking: Linking::Allowed,
             probe: Probe::new(folder.as_fd())?,
+            taken: Taken {
+                store: writer.store(),
+                inodes: None,
+            },
         };
         let start = sub::start(view, root, None)?;
         let plan = planner.plan(start, &mut Tally::default())?;

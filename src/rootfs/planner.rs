@@ -3,25 +3,31 @@
 //! All that depends on order is decided here, in tree order (level by level, then by name), so that two checkouts
 //! of a tree are the same whatever the threads do.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::os::fd::AsFd as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use rustix::fs::FileType;
+use rustix::io::Errno;
 
+use super::host::{self, Identity};
 use super::owners::{Gate, Ownership, Unmapped};
 use super::plan::{Dir, Group, Known, Leaf, Make, Object, Plan, Variant};
 use super::probe::Probe;
 use super::report::Reason;
 use super::tally::{Spot, Tally};
 use crate::digest::{ContentId, InodeId, LinkGroup, TreeId};
-use crate::error::{Error, Result};
+use crate::error::{Context as _, Error, Result, quoted};
 use crate::meta::Meta;
 use crate::path::Name;
+use crate::store::Store;
 use crate::store::catalog::View;
 use crate::store::inodes::{self, Given, Owners, RefusedXattr};
-use crate::tree::{Content, Device, Item, Kind, Leaf as TreeLeaf};
+use crate::tree::{Content, Device, Item, Kind, Leaf as TreeLeaf, Nodes};
 
 /// Where a plan begins.
 #[derive(Debug)]
@@ -46,6 +52,8 @@ pub(super) enum Linking {
 /// What a plan is made with.
 pub(super) struct Planner<'a> {
     /// The tree.
+    pub(super) nodes: &'a (dyn Nodes + Sync),
+    /// What is known of objects.
     pub(super) view: &'a View,
     /// Whose the files are to be.
     pub(super) owners: &'a Ownership,
@@ -55,6 +63,30 @@ pub(super) struct Planner<'a> {
     pub(super) linking: Linking,
     /// What attributes the host takes.
     pub(super) probe: Probe,
+    /// The inodes that nothing is to be linked to.
+    pub(super) taken: Taken<'a>,
+}
+
+/// Inodes that stay in a directory which others come into: a link to one would make two files one.
+#[derive(Clone, Copy)]
+pub(super) struct Taken<'a> {
+    pub(super) store: &'a Store,
+    pub(super) inodes: Option<&'a HashSet<Identity>>,
+}
+
+impl Taken<'_> {
+    /// Tells whether a file of the store is one of them.
+    fn has(&self, below: impl FnOnce(&Store) -> PathBuf) -> Result<bool> {
+        let Some(inodes) = self.inodes.filter(|inodes| !inodes.is_empty()) else {
+            return Ok(false);
+        };
+        let below = below(self.store);
+        match host::identify(self.store.folder().as_fd(), below.as_os_str().as_bytes()) {
+            Ok(there) => Ok(inodes.contains(&there)),
+            Err(Errno::NOENT) => Ok(false),
+            Err(e) => Err(e).context("look at", quoted(&self.store.path(&below))),
+        }
+    }
 }
 
 impl Planner<'_> {
@@ -63,7 +95,7 @@ impl Planner<'_> {
     /// Directories are read side by side, in whatever order, while those that are read are put in theirs.
     pub(super) fn plan(&self, start: Start, tally: &mut Tally) -> Result<Plan> {
         let Start { id, only, base } = start;
-        let mut layout = Layout::new(Gate::new(self.owners, &self.probe), base);
+        let mut layout = Layout::new(Gate::new(self.owners, &self.probe), base, self.taken);
         let stop = AtomicBool::new(false);
         let placed = rayon::scope(|scope| {
             let root = self.start_reading(scope, (id, only), &stop);
@@ -100,7 +132,7 @@ impl Planner<'_> {
         only: Option<&Name>,
         below: impl Fn(TreeId) -> Slot,
     ) -> Result<Read> {
-        let node = self.view.node(id)?;
+        let node = self.nodes.node(id)?;
         let (mut dirs, mut leaves) = (Vec::new(), Vec::with_capacity(node.entries.len()));
         let wanted = |name: &Name| only.is_none_or(|only| only == name);
         for (name, item) in node.entries.into_iter().filter(|(name, _)| wanted(name)) {
@@ -158,27 +190,31 @@ impl Planner<'_> {
         }
     }
 
-    /// Returns metadata as this host can have it.
     fn host_meta(&self, meta: &Meta) -> HostMeta {
-        let (mut meta, unmapped) = self.owners.apply(meta);
-        let mut refused = Vec::new();
-        meta.xattrs.retain(|name, value| {
-            if !inodes::is_settable(name) {
-                return false;
-            }
-            let why = self.probe.refuses(name, value);
-            let taken = why.is_none();
-            refused.extend(why.map(|why| RefusedXattr {
-                name: name.clone(),
-                why,
-            }));
-            taken
-        });
-        HostMeta {
-            meta,
-            refused,
-            unmapped,
+        host_meta(self.owners, &self.probe, meta)
+    }
+}
+
+/// Returns metadata as this host can have it.
+pub(super) fn host_meta(owners: &Ownership, probe: &Probe, meta: &Meta) -> HostMeta {
+    let (mut meta, unmapped) = owners.apply(meta);
+    let mut refused = Vec::new();
+    meta.xattrs.retain(|name, value| {
+        if !inodes::is_settable(name) {
+            return false;
         }
+        let why = probe.refuses(name, value);
+        let taken = why.is_none();
+        refused.extend(why.map(|why| RefusedXattr {
+            name: name.clone(),
+            why,
+        }));
+        taken
+    });
+    HostMeta {
+        meta,
+        refused,
+        unmapped,
     }
 }
 
@@ -204,8 +240,8 @@ struct Read {
 
 /// Metadata without what the host refuses, and that.
 #[derive(Debug)]
-struct HostMeta {
-    meta: Meta,
+pub(super) struct HostMeta {
+    pub(super) meta: Meta,
     refused: Vec<RefusedXattr>,
     unmapped: Option<Unmapped>,
 }
@@ -232,6 +268,7 @@ struct ReadLeaf {
 struct Layout<'a> {
     plan: Plan,
     gate: Gate<'a>,
+    taken: Taken<'a>,
     objects: HashMap<ContentId, u32>,
     /// How often each inode was wanted so far.
     used: HashMap<InodeId, u32>,
@@ -239,7 +276,7 @@ struct Layout<'a> {
 }
 
 impl<'a> Layout<'a> {
-    fn new(gate: Gate<'a>, base: Vec<u8>) -> Self {
+    fn new(gate: Gate<'a>, base: Vec<u8>, taken: Taken<'a>) -> Self {
         let plan = Plan {
             dirs: vec![Dir::default()],
             base,
@@ -248,6 +285,7 @@ impl<'a> Layout<'a> {
         Self {
             plan,
             gate,
+            taken,
             objects: HashMap::new(),
             used: HashMap::new(),
             groups: HashMap::new(),
@@ -390,9 +428,19 @@ impl<'a> Layout<'a> {
             Wanted::Private(why) => return Ok(Make::Private(object, why)),
         };
         let used = self.used.entry(wanted).or_default();
-        let nth = *used;
-        *used += 1;
-        if nth == 0 && given.is_some_and(|given| given.inode == wanted) {
+        let own = given.is_some_and(|given| given.inode == wanted);
+        let nth = loop {
+            let nth = *used;
+            *used += 1;
+            let path = |store: &Store| match own && nth == 0 {
+                true => store.object_path(&id),
+                false => store.inode_path(&wanted.nth(nth)),
+            };
+            if !self.taken.has(path)? {
+                break nth;
+            }
+        };
+        if own && nth == 0 {
             return Ok(Make::Object(object));
         }
         let variant = index(self.plan.variants.len())?;
@@ -418,6 +466,7 @@ impl<'a> Layout<'a> {
         let Self {
             mut plan,
             gate: _,
+            taken: _,
             objects: _,
             used: _,
             groups,

@@ -379,7 +379,7 @@ fn make_sibling(parent: &OwnedFd, name: &OsStr, target: &Target) -> Result<Vec<u
 }
 
 /// Removes all that is below `root`, however deep, without ever holding more than two handles.
-fn remove_below(root: BorrowedFd<'_>) -> rustix::io::Result<()> {
+pub(super) fn remove_below(root: BorrowedFd<'_>) -> rustix::io::Result<()> {
     let mut dirs: Vec<(u32, Box<[u8]>)> = vec![(0, Box::default())];
     let mut next = 0;
     while next < dirs.len() {

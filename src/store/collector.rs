@@ -78,6 +78,7 @@ impl Store {
     pub fn collect(&self, watch: &dyn Watch) -> Result<Collector<'_>> {
         let begin = |collector: &Collector<'_>| {
             self.drop_dead_mounts()?;
+            self.drop_gone_checkouts()?;
             collector.free()
         };
         self.begin_collection(begin, watch)

@@ -3,6 +3,7 @@
 //! Reading takes nothing but the store; adding takes a [`Writer`]; deleting takes a [`Collector`].
 
 pub mod catalog;
+pub mod checkouts;
 mod claims;
 mod collector;
 mod commit;

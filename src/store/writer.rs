@@ -111,6 +111,13 @@ fn sweep_dead_sessions(store: &Store) -> Result<bool> {
     Ok(found)
 }
 
+impl Writer<'_> {
+    /// Returns the path of a file that only this writer has, and that goes with it.
+    pub(super) fn own_file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+}
+
 impl<'s> Writer<'s> {
     pub(super) fn new(store: &'s Store, epoch: Epoch) -> Result<Self> {
         let starting = starting(store)?;

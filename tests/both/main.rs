@@ -13,6 +13,7 @@ mod chance;
 mod change;
 #[path = "../common/disk.rs"]
 mod disk_folder;
+mod pairs;
 mod scene;
 mod seen;
 
@@ -65,5 +66,14 @@ fn a_copy_and_a_mount_give_one_layer_for_one_change_and_it_makes_the_changed_tre
         if (seed - first) % 500 == 499 {
             eprintln!("{} cases", seed - first + 1);
         }
+    }
+}
+
+#[test]
+fn an_updated_checkout_is_what_a_fresh_one_would_be() {
+    let (cases, first) = (number("OCISTORE_CASES", 120), number("OCISTORE_SEED", 1));
+    for seed in (first..first + cases).step_by(10) {
+        eprintln!("OCISTORE_SEED={seed} begins with these images");
+        pairs::try_pairs(&mut Chance::new(seed ^ 0x0bda7e), 10);
     }
 }

@@ -29,7 +29,7 @@ use crate::change::{draw, make, set_time};
 use crate::seen::{Tree, assert_same, tree};
 
 /// The newest time that what changed may have; all of a base is older.
-const NEWEST: i64 = 1_600_000_000;
+pub(crate) const NEWEST: i64 = 1_600_000_000;
 
 pub(crate) struct Scene {
     dir: tempfile::TempDir,
@@ -179,7 +179,7 @@ impl Scene {
     }
 }
 
-fn make_image(store: &Store, source: Source<'_>, name: &str) -> Result<Committed> {
+pub(crate) fn make_image(store: &Store, source: Source<'_>, name: &str) -> Result<Committed> {
     let writer = store.write().unwrap();
     let labels = Labels {
         created: Time::of_unix(0),

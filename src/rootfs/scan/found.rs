@@ -266,7 +266,7 @@ pub(super) fn append(dirs: &mut Vec<FoundDir>, more: Vec<FoundDir>) -> usize {
 }
 
 /// Returns the path of a name in a directory.
-pub(super) fn join(dir: &[u8], name: &Name) -> Vec<u8> {
+pub(crate) fn join(dir: &[u8], name: &Name) -> Vec<u8> {
     let mut path = Vec::with_capacity(dir.len() + 1 + name.as_bytes().len());
     path.extend_from_slice(dir);
     if !path.is_empty() {

@@ -8,6 +8,7 @@ mod contents;
 mod entry;
 mod found;
 mod mask;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod upper;
@@ -16,8 +17,10 @@ mod walk;
 use std::os::fd::BorrowedFd;
 
 pub use contents::{Hashing, Intake, Storing};
+pub(crate) use found::join;
 pub use found::{Found, Scanned};
 pub use mask::Mask;
+pub(crate) use standing::{Standing, Stood, stand, staying};
 pub use upper::{Mounted, look_at_mount};
 
 use super::owners::Ownership;

@@ -29,6 +29,7 @@ use crate::wire::Descriptor;
 
 pub use life::Life;
 pub use record::{Access, MountId, Record};
+pub(super) use record::{path_of, path_value};
 
 /// The folder of them all.
 pub(super) const FOLDER: &str = "mounts";

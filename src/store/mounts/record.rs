@@ -163,14 +163,14 @@ fn text(value: Value) -> Result<String, String> {
 }
 
 /// Returns a path as text, or as a list of bytes where it is none.
-fn path_value(path: &Path) -> Value {
+pub(in crate::store) fn path_value(path: &Path) -> Value {
     match path.to_str() {
         Some(text) => text.into(),
         None => path.as_os_str().as_bytes().into(),
     }
 }
 
-fn path_of(value: &Value) -> Result<PathBuf, String> {
+pub(in crate::store) fn path_of(value: &Value) -> Result<PathBuf, String> {
     let byte = |value: &Value| value.as_u64().and_then(|byte| u8::try_from(byte).ok());
     let path = match value {
         Value::String(text) => Some(PathBuf::from(text)),
