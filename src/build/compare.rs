@@ -91,7 +91,7 @@ fn open(reader: &Reader<'_>, path: &Path, watch: &dyn Watch) -> Result<Side> {
     if Bundle::is_at(path) {
         let bundle = Bundle::open(path)?;
         return match &bundle.info.rootfs {
-            Rootfs::Mount(id) => open_bundle(reader, &bundle, id, watch).map(Side::Mount),
+            Rootfs::Mount(_) => open_bundle(reader, &bundle, watch).map(Side::Mount),
             Rootfs::Plain => Ok(Side::Directory {
                 dir: bundle.rootfs()?,
                 laid: Some((bundle.info.root, bundle.record()?)),

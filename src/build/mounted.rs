@@ -92,22 +92,45 @@ fn remove(folder: &OwnedFd, bundle: &Path) {
 }
 
 /// Opens the mount of a bundle: where it is mounted, or, where it is not, by mounting it for ourselves.
-pub fn open_bundle(
-    reader: &Reader<'_>,
-    bundle: &Bundle,
-    id: &str,
-    watch: &dyn Watch,
-) -> Result<Opened> {
-    let store = reader.store();
-    let lost = || {
-        let why = "its mount is not in this store: another store's, or it was discarded";
-        Error::missing("use the bundle", quoted(&bundle.path), why)
-            .hint("name the store that it came from with --store, or unpack the image anew")
-    };
-    let id = MountId::parse(id).ok_or_else(lost)?;
-    let record = store.mount_record(id)?.ok_or_else(lost)?;
+pub fn open_bundle(reader: &Reader<'_>, bundle: &Bundle, watch: &dyn Watch) -> Result<Opened> {
+    let (id, record) = mount_of(reader.store(), bundle)?;
     let at = bundle.path.join(ROOTFS);
     open(reader, (id, &record), &at, watch)
+}
+
+/// Finds the mount that is the root filesystem of a bundle, which may have been moved since. What a bundle says of itself
+/// is anybody's word: a mount that another bundle has is not given to this one.
+pub fn mount_of(store: &Store, bundle: &Bundle) -> Result<(MountId, Record)> {
+    const ACT: &str = "use the bundle";
+    let Rootfs::Mount(said) = &bundle.info.rootfs else {
+        let why = "its root filesystem is no mount, but files of its own";
+        return Err(Error::usage(ACT, quoted(&bundle.path), why));
+    };
+    let lost = || {
+        let why = "its mount is not in this store: another store's, or it was discarded";
+        Error::missing(ACT, quoted(&bundle.path), why)
+            .hint("name the store that it came from with --store, or unpack the image anew")
+    };
+    let id = MountId::parse(said).ok_or_else(lost)?;
+    let record = store.mount_record(id)?.ok_or_else(lost)?;
+    let own = record.bundle.as_deref();
+    let is_here = own.is_some_and(|own| is_same_folder(own, &bundle.path));
+    let other = own.filter(|own| !is_here && Bundle::is_at(own));
+    let other = other.and_then(|own| Bundle::open(own).ok());
+    match (own, other) {
+        (Some(_), Some(other)) if other.info.rootfs == bundle.info.rootfs => {
+            let why = format!("its mount is that of {}", quoted(&other.path));
+            Err(Error::failed(ACT, quoted(&bundle.path), why)
+                .hint("name that bundle, or unpack the image anew"))
+        }
+        (Some(_), _) => Ok((id, record)),
+        (None, _) => Err(lost()),
+    }
+}
+
+fn is_same_folder(one: &Path, other: &Path) -> bool {
+    let same = |path: &Path| std::fs::canonicalize(path).ok();
+    same(one).is_some() && same(one) == same(other)
 }
 
 /// Opens the writable mount of the store at `path`, or the one that was there last, unless something else is there now;

@@ -66,15 +66,24 @@ impl Place {
         let path = &args.source;
         if args.base.is_none() && Bundle::is_at(path) {
             let bundle = Box::new(Bundle::open(path)?);
-            if let Rootfs::Mount(id) = &bundle.info.rootfs {
+            if let Rootfs::Mount(_) = &bundle.info.rootfs {
                 check_refresh(args)?;
-                return open_bundle(reader, &bundle, id, session.watch()).map(Self::Mount);
+                return open_bundle(reader, &bundle, session.watch()).map(Self::Mount);
             }
             return Ok(Self::Bundle {
                 rootfs: bundle.rootfs()?,
                 record: bundle.record()?,
                 bundle,
             });
+        }
+        if Bundle::is_at(path) {
+            let why = "a bundle knows what it was made from";
+            return Err(
+                Error::usage("commit with --base", quoted(path), why).hint(format!(
+                    "leave out --base, or commit {}",
+                    quoted(&path.join(ROOTFS))
+                )),
+            );
         }
         if path.join(CONFIG).is_file() && path.join(ROOTFS).is_dir() {
             return Err(refuse_bundle(path));
@@ -151,6 +160,9 @@ impl Place {
                     .map_err(|e| e.hint("pass --no-mask-volumes"))?;
             }
         }
+        if let Self::Directory { .. } = self {
+            refuse_store(store, &args.source, &mask)?;
+        }
         let options = options(session, args, (owners, mask))?;
         commit(writer, source, (labels, &options), names, session.watch())
     }
@@ -164,6 +176,24 @@ fn check_refresh(args: &Commit) -> Result<()> {
     let why = "it is no bundle with files of its own";
     Err(Error::usage("refresh", quoted(&args.source), why)
         .hint("leave out --refresh; `ocistore unpack` makes a bundle of the new image"))
+}
+
+/// Refuses to take in the store that it is taken in to.
+fn refuse_store(store: &Store, source: &Path, mask: &Mask) -> Result<()> {
+    let whole = |path: &Path| std::fs::canonicalize(path).context("look at", quoted(path));
+    let (source, root) = (whole(source)?, whole(store.root())?);
+    if source.starts_with(&root) {
+        let why = "it is in the store";
+        return Err(Error::failed("commit", quoted(&source), why).hint("name another folder"));
+    }
+    match root.strip_prefix(&source) {
+        Ok(below) if !mask.covers_all(below.as_os_str().as_bytes()) => {
+            let why = "the store itself is in it";
+            let hint = format!("leave the store out with --mask-path /{}", below.display());
+            Err(Error::failed("commit", quoted(&source), why).hint(hint))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn refuse_bundle(path: &Path) -> Error {

@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use super::args::{Mount, Umount};
 use super::output::{self, Output};
 use super::session::Session;
-use crate::build::bundle::{Bundle, ROOTFS, Rootfs};
-use crate::error::{Error, Result, quoted};
+use crate::build::bundle::{Bundle, ROOTFS};
+use crate::build::mounted::mount_of;
+use crate::error::Result;
 use crate::mount::{self, Access, Changes, MountId, Mounted, Record, Spec};
 
 pub(super) fn mount(session: &Session, args: &Mount) -> Result<()> {
@@ -46,14 +47,7 @@ fn again(session: &Session, bundle: &Path) -> Result<()> {
     let reader = store.read()?;
     let found =
         Bundle::open(bundle).map_err(|e| e.hint("`ocistore mount REF DIR` mounts an image"))?;
-    let id = match &found.info.rootfs {
-        Rootfs::Mount(id) => MountId::parse(id),
-        Rootfs::Plain => None,
-    };
-    let id = id.ok_or_else(|| {
-        let why = "its root filesystem is no mount, but files of its own";
-        Error::usage("mount", quoted(bundle), why)
-    })?;
+    let (id, _) = mount_of(&store, &found)?;
     let record = mount::again(&reader, id, &bundle.join(ROOTFS), session.watch())?;
     print(session, id, &record)
 }

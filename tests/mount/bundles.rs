@@ -83,6 +83,27 @@ fn a_bundle_that_was_moved_while_it_was_not_mounted_is_the_same_bundle() {
 }
 
 #[test]
+fn a_bundle_that_names_the_mount_of_another_does_not_get_it() {
+    let Some(scene) = bundled() else { return };
+    let place = &scene.place;
+    fs::write(scene.at("bundle/rootfs/secret"), "secret").unwrap();
+    place.ok(&["umount", &place.out("bundle")]);
+    fs::create_dir_all(scene.at("thief/rootfs")).unwrap();
+    for name in ["config.json", "ocistore.json"] {
+        fs::copy(scene.at("bundle").join(name), scene.at("thief").join(name)).unwrap();
+    }
+    for args in [
+        &["commit", &place.out("thief"), "stolen:1"][..],
+        &["mount", &place.out("thief")],
+    ] {
+        let (code, line) = place.fails(args);
+        assert_eq!(code, 1, "{line}");
+        assert!(line.contains("that of"), "{line}");
+    }
+    commit(&scene, "bundle", "kept:1");
+}
+
+#[test]
 fn a_mount_that_can_be_written_to_is_committed_where_it_is() {
     let Some(scene) = Scene::with(rich()) else {
         return;

@@ -32,6 +32,13 @@ impl Mask {
         Ok(())
     }
 
+    /// Tells whether all of `path`, components joined by `/`, is left out, by itself or with something above it.
+    pub fn covers_all(&self, path: &[u8]) -> bool {
+        let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+        let ends = ends.map(|(at, _)| at).chain([path.len()]);
+        ends.into_iter().any(|end| self.covers(&path[..end]))
+    }
+
     /// Tells whether `path`, components joined by `/`, is left out; what is below one is not asked for.
     pub(super) fn covers(&self, path: &[u8]) -> bool {
         !self.paths.is_empty() && self.paths.contains(path)
