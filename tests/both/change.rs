@@ -197,6 +197,8 @@ fn remove(path: &Path) -> std::io::Result<()> {
 }
 
 fn unlink(path: &Path) -> std::io::Result<()> {
+    // A fifo would be waited for.
+    real(path)?;
     let bytes = fs::read(path)?;
     let mode = fs::symlink_metadata(path)?.permissions();
     let mut beside = path.as_os_str().to_owned();
