@@ -74,6 +74,6 @@ fn an_updated_checkout_is_what_a_fresh_one_would_be() {
     let (cases, first) = (number("OCISTORE_CASES", 120), number("OCISTORE_SEED", 1));
     for seed in (first..first + cases).step_by(10) {
         eprintln!("OCISTORE_SEED={seed} begins with these images");
-        pairs::try_pairs(&mut Chance::new(seed ^ 0x0bda7e), 10);
+        pairs::try_pairs(&mut Chance::new(seed ^ 0xda7e), 10);
     }
 }
