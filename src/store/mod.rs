@@ -81,7 +81,7 @@ pub struct Reader<'s> {
 }
 
 impl Store {
-    /// Opens the store at `root`, which must be one.
+    /// Opens the store at `root`, which must be one. Whether its catalog is there is another matter: see [`Self::create`].
     pub fn open(root: &Path, wait: Wait) -> Result<Self> {
         let format = match fs::read_to_string(root.join("format")) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
@@ -108,6 +108,9 @@ impl Store {
     }
 
     /// Opens the store at `root`, after making it where there is none.
+    ///
+    /// A new store has no catalog, and an old one may have lost it. [`crate::convert::rebuild::rebuild_if_lost`] makes it,
+    /// and has to be called before anything is looked up.
     pub fn create(root: &Path, wait: Wait) -> Result<Self> {
         let format = root.join("format");
         if !format.try_exists().context("look at", quoted(&format))? {

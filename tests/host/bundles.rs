@@ -21,7 +21,7 @@ echo changed > /new && echo "wrote $(cd / && echo n*)"
 exit 0"#;
 
 /// An image of this machine's shell, the libraries it needs, and two users.
-fn runnable(config: Value) -> Image {
+pub(super) fn runnable(config: Value) -> Image {
     let root = (0o755, 0, 0);
     let shell = fs::canonicalize("/bin/sh").unwrap();
     let needed = Command::new("ldd").arg(&shell).output().unwrap();
@@ -57,7 +57,7 @@ fn runnable(config: Value) -> Image {
         .file("etc/group", (0o644, 0, 0), groups)
 }
 
-fn config(user: &str) -> Value {
+pub(super) fn config(user: &str) -> Value {
     json!({
         "User": user, "WorkingDir": "/tmp", "Env": ["WORD=hello"],
         "Entrypoint": ["/bin/sh", "-c"], "Cmd": [SCRIPT],
@@ -65,7 +65,7 @@ fn config(user: &str) -> Value {
 }
 
 /// Runs a bundle as it is, with a terminal, as its config says; returns what the container said.
-fn start(place: &Place, runtime: &str, bundle: &str) -> String {
+pub(super) fn start(place: &Place, runtime: &str, bundle: &str) -> String {
     let id = format!("ocistore-test-{}-{bundle}-{runtime}", std::process::id());
     let (state, bundle) = (place.out(&format!("state-{runtime}")), place.out(bundle));
     fs::create_dir_all(&state).unwrap();

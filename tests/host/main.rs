@@ -16,5 +16,6 @@ mod disk_folder;
 mod hostile;
 mod image;
 mod midway;
+mod peers;
 mod refused;
 mod rootless;
