@@ -147,4 +147,5 @@ def file_system(kind, work, gigabytes):
         yield point
     finally:
         subprocess.run(["umount", "-q", point], check=False)
+        os.rmdir(point)
         os.unlink(image)

@@ -9,7 +9,7 @@ use super::output::{self, Output};
 use super::session::Session;
 use crate::build::bundle::{Bundle, ROOTFS};
 use crate::build::mounted::mount_of;
-use crate::error::Result;
+use crate::error::{Error, Result, quoted};
 use crate::mount::{self, Access, Changes, MountId, Mounted, Record, Spec};
 
 pub(super) fn mount(session: &Session, args: &Mount) -> Result<()> {
@@ -45,10 +45,17 @@ fn image(session: &Session, args: &Mount, (reference, target): (&str, &Path)) ->
 fn again(session: &Session, bundle: &Path) -> Result<()> {
     let store = session.open()?;
     let reader = store.read()?;
-    let found =
-        Bundle::open(bundle).map_err(|e| e.hint("`ocistore mount REF DIR` mounts an image"))?;
-    let (id, _) = mount_of(&store, &found)?;
-    let record = mount::again(&reader, id, &bundle.join(ROOTFS), session.watch())?;
+    let target = bundle.join(ROOTFS);
+    let (id, _) = match Bundle::is_at(bundle) {
+        true => mount_of(&store, &Bundle::open(bundle)?)?,
+        // One that died before it said what it is has its mount all the same.
+        false => mount::find(&store, &target)?.ok_or_else(|| {
+            let why = "it is no bundle with a mount that is no more";
+            Error::missing("mount", quoted(bundle), why)
+                .hint("`ocistore mount REF DIR` mounts an image")
+        })?,
+    };
+    let record = mount::again(&reader, id, &target, session.watch())?;
     print(session, id, &record)
 }
 

@@ -322,7 +322,7 @@ fn raise(locked: &Locked<'_>, record: &Record) -> Result<OwnedFd> {
         return Err(Error::failed("mount", "the image", why).hint(kernel::WAY_OUT));
     }
     let sample = store.view(|view| proof::sample(view, &record.root))?;
-    proof::check(store, sample, &mount)?;
+    proof::check(store, sample, (&mount, &locked.upper()?))?;
     Ok(mount)
 }
 

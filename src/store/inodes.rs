@@ -406,13 +406,19 @@ pub fn read_xattrs(file: &File) -> std::io::Result<Xattrs> {
         other => other?,
     };
     let mut xattrs = Xattrs::new();
-    for name in names {
+    for name in names.filter(|name| !is_shadow(name)) {
         // One that went away between the two calls is as if it had not been there.
         if let Some(value) = file.get_xattr(&name)? {
             xattrs.insert(name.as_bytes().into(), value.into());
         }
     }
     Ok(xattrs)
+}
+
+/// Tells whether an attribute is another one in the form in which its file system keeps it: to root, xfs shows access
+/// control lists a second time as these.
+fn is_shadow(name: &OsStr) -> bool {
+    name.as_bytes().starts_with(b"trusted.SGI_ACL_")
 }
 
 /// Returns every attribute of what `name` in the directory `at` itself is; of `at` where the name is empty.
@@ -433,7 +439,7 @@ pub fn read_xattrs_at(at: BorrowedFd<'_>, name: &[u8]) -> std::io::Result<Xattrs
         other => other?,
     };
     let mut xattrs = Xattrs::new();
-    for name in names {
+    for name in names.filter(|name| !is_shadow(name)) {
         let value = match is_at {
             true => xattr::get_deref(&path, &name)?,
             false => xattr::get(&path, &name)?,

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use super::image::Image;
 use super::scene::{Scene, rich};
 
 fn bundled() -> Option<Scene> {
@@ -80,6 +81,28 @@ fn a_bundle_that_was_moved_while_it_was_not_mounted_is_the_same_bundle() {
     place.ok(&["mount", &place.out("moved")]);
     assert_eq!(fs::read(scene.at("moved/rootfs/new")).unwrap(), b"new");
     assert_eq!(commit(&scene, "moved", "changed:3"), made);
+}
+
+#[test]
+fn a_mount_in_which_any_file_was_changed_is_mounted_and_committed_again() {
+    let image = Image::new()
+        .dir("./", (0o755, 0, 0))
+        .dir("etc/", (0o755, 0, 0))
+        .file("etc/only", (0o644, 0, 0), "the only file");
+    let Some(scene) = Scene::with(image) else {
+        return;
+    };
+    let place = &scene.place;
+    place.ok(&["unpack", "--mount", "image:1", &place.out("bundle")]);
+    fs::write(scene.at("bundle/rootfs/etc/only"), "another").unwrap();
+    let made = commit(&scene, "bundle", "changed:1");
+    place.ok(&["umount", &place.out("bundle")]);
+    assert_eq!(commit(&scene, "bundle", "changed:2"), made);
+    place.ok(&["mount", &place.out("bundle")]);
+    assert_eq!(
+        fs::read(scene.at("bundle/rootfs/etc/only")).unwrap(),
+        b"another"
+    );
 }
 
 #[test]

@@ -150,7 +150,9 @@ fn a_mount_of_a_bundle_is_kept_as_long_as_the_bundle_says_it_is_its_own() {
     drop(reader);
     scene.place.ok(&["gc"]);
     assert_eq!(scene.folders().len(), 1);
-    scene.place.ok(&["mount", bundle.to_str().unwrap()]);
+    let reader = store.read().unwrap();
+    mount::again(&reader, id, &bundle.join("rootfs"), &Unwatched).unwrap();
+    drop(reader);
     scene.system_umount("bundle/rootfs");
     fs::remove_dir_all(&bundle).unwrap();
     scene.place.ok(&["gc"]);
