@@ -91,8 +91,18 @@ pub(super) fn start(place: &Place, runtime: &str, bundle: &str) -> String {
     let said = String::from_utf8_lossy(&output.stdout).replace('\r', "");
     // What is not typed is shown too.
     let said = said.replace("^@", "").replace("^D\u{8}\u{8}", "");
+    let said = without_crun_s_mark(&said);
     assert!(output.status.success(), "{run}: {said}{}", errors(&output));
     said
+}
+
+/// Now and then crun 1.8 shows the first that a container says as if it were an error of its own: red, after the time.
+fn without_crun_s_mark(said: &str) -> String {
+    let Some((before, marked)) = said.split_once("\u{1b}[1;31m") else {
+        return said.to_owned();
+    };
+    let rest = marked.split_once("Z: ").map_or(marked, |(_, rest)| rest);
+    format!("{before}{}", rest.replace("\u{1b}[0m", ""))
 }
 
 fn errors(output: &Output) -> String {
