@@ -85,20 +85,28 @@ impl Attacker {
     }
 }
 
-/// Lets `harm` loose on many checkouts: none may reach the victim, and each fails or is right but for what was
-/// replaced after it was made. Returns how many failed.
-fn attack(harm: impl Fn(&Path, &Path, usize) -> Option<PathBuf> + Copy + Send + 'static) -> u32 {
+/// Lets `harm` loose on many checkouts, until it met something and `wanted` of them failed: none may reach the victim,
+/// and each fails or is right but for what was replaced after it was made.
+fn attack(
+    wanted: u32,
+    harm: impl Fn(&Path, &Path, usize) -> Option<PathBuf> + Copy + Send + 'static,
+) {
     let place = Place::in_memory(Who::Root, broad());
     let victim = Victim::new(&place);
     place.ok(&["checkout", "image:1", &place.out("tree")]);
     let right = place.tree("work/tree");
     fs::remove_dir_all(place.path("work/tree")).unwrap();
     let (mut replaced, mut failed) = (0, 0);
-    for round in 0..24 {
+    for round in 0.. {
+        // When an attacker comes in time is up to the machine: that some never do is no end of the test.
+        if round >= 24 && replaced > 0 && failed >= wanted {
+            break;
+        }
+        assert!(round < 480, "{replaced} replaced, {failed} failed");
         let mode = ["hardlink", "reflink", "copy"][round % 3];
         let path = victim.path.clone();
         // Early and late, once and all the time.
-        let wait = Duration::from_millis((round as u64 * 37) % 300);
+        let wait = Duration::from_millis([0, 2, 5, 11, 30, 100, 270][round % 7]);
         let most = [1, 3, usize::MAX][round / 3 % 3];
         let harm = move |staging: &Path, count| {
             (count < most)
@@ -136,10 +144,7 @@ fn attack(harm: impl Fn(&Path, &Path, usize) -> Option<PathBuf> + Copy + Send + 
                 .unwrap();
         }
     }
-    eprintln!("{replaced} replaced, {failed} of 24 failed");
-    assert!(replaced > 0);
     place.is_sound();
-    failed
 }
 
 #[test]
@@ -147,7 +152,7 @@ fn directories_swapped_for_symlinks_while_they_are_filled_lead_nowhere() {
     if !can_run(&["mount"]) {
         return;
     }
-    let failed = attack(|staging, victim, count| {
+    attack(1, |staging, victim, count| {
         let entries = fs::read_dir(staging).ok()?.flatten();
         let mut dirs: Vec<_> = entries
             .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
@@ -159,7 +164,6 @@ fn directories_swapped_for_symlinks_while_they_are_filled_lead_nowhere() {
         symlink(victim, dir.path()).ok()?;
         Some(dir.file_name().into())
     });
-    assert!(failed > 0);
 }
 
 #[test]
@@ -167,7 +171,8 @@ fn fifos_and_symlinks_swapped_while_they_get_their_metadata_are_not_followed() {
     if !can_run(&["mount"]) {
         return;
     }
-    attack(|staging, victim, count| {
+    // What is replaced after it got its metadata is no harm: none has to fail.
+    attack(0, |staging, victim, count| {
         let dir = staging.join(format!("d{}", count % 60));
         let mut hit = None;
         // There is little time between the name and its metadata.
@@ -212,7 +217,11 @@ fn whoever_owns_the_directory_around_gains_nothing_by_swapping_what_is_made_ther
         .spawn()
         .unwrap();
     let mut failed = 0;
-    for _ in 0..12 {
+    for round in 0.. {
+        if round >= 12 && failed > 0 {
+            break;
+        }
+        assert!(round < 240);
         let target = place.text("work/yard/tree");
         let output = place.run(
             Who::Root,
@@ -231,7 +240,6 @@ fn whoever_owns_the_directory_around_gains_nothing_by_swapping_what_is_made_ther
     }
     attacker.kill().unwrap();
     attacker.wait().unwrap();
-    assert!(failed > 0);
     // Nothing of the image stays where somebody else moved it.
     for name in place.names("work/yard") {
         if yard.join(&name).is_symlink() {
