@@ -117,7 +117,7 @@ const GZIP_LEVEL: u32 = 5;
 const GZIP_HEAD: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 
 /// An empty block that is the last of a deflate stream (RFC 1951).
-const DEFLATE_END: [u8; 2] = [3, 0];
+pub(crate) const DEFLATE_END: [u8; 2] = [3, 0];
 
 /// Some plain bytes, compressed by themselves.
 #[derive(Debug)]

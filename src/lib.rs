@@ -9,6 +9,7 @@ pub mod convert;
 pub mod df;
 pub mod diff;
 pub mod digest;
+pub mod encoders;
 pub mod entry;
 pub mod error;
 #[cfg(any(test, fuzzing))]

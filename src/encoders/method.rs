@@ -1,0 +1,78 @@
+//! Owns the names of encoders with their settings: what a compression recipe says of a stream.
+
+use super::{Engine, own};
+use crate::codec::{Cursor, DecodeError};
+
+/// A program that compresses, and how it was set.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Method {
+    /// This program.
+    Own(own::Settings),
+}
+
+/// What a gzip member's header says of who made it (RFC 1952, 2.3): reason to try one encoder before another, no more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Hints {
+    /// XFL: 2 for the slowest, 4 for the fastest, as some programs see it.
+    pub extra_flags: u8,
+    /// OS: 255 for unknown, 3 for Unix, 0 for what began on DOS.
+    pub system: u8,
+    /// Whether there is an FNAME: programs that compress files give it.
+    pub has_name: bool,
+}
+
+impl Method {
+    /// Appends the canonical bytes.
+    pub(crate) fn encode(self, to: &mut Vec<u8>) {
+        match self {
+            Self::Own(settings) => {
+                to.push(0);
+                settings.encode(to);
+            }
+        }
+    }
+
+    /// Decodes canonical bytes.
+    pub(crate) fn decode(cursor: &mut Cursor<'_>) -> Result<Self, DecodeError> {
+        match cursor.byte()? {
+            0 => own::Settings::decode(cursor).map(Self::Own),
+            _ => Err(cursor.bad("encoder")),
+        }
+    }
+
+    /// Returns the canonical bytes.
+    pub fn to_bytes(self) -> Vec<u8> {
+        let mut to = Vec::new();
+        self.encode(&mut to);
+        to
+    }
+
+    /// Decodes canonical bytes, and nothing else.
+    pub fn from_bytes(data: &[u8]) -> Result<Self, DecodeError> {
+        let mut cursor = Cursor::new(data);
+        let method = Self::decode(&mut cursor)?;
+        cursor.end()?;
+        Ok(method)
+    }
+
+    /// Returns an encoder.
+    pub fn engine(self) -> Engine {
+        match self {
+            Self::Own(settings) => settings.engine(),
+        }
+    }
+
+    /// Returns what may have made a stream, the likeliest first.
+    pub fn candidates(hints: Hints) -> Vec<Self> {
+        let own = own::Settings::candidates(hints).into_iter().map(Self::Own);
+        own.collect()
+    }
+}
+
+impl std::fmt::Display for Method {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Own(settings) => settings.fmt(f),
+        }
+    }
+}

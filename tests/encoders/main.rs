@@ -1,0 +1,9 @@
+//! Our encoders beside the programs that they are to equal: the same input to both, the same bytes from both.
+//!
+//! How many inputs there are is `OCISTORE_ENCODER_CASES`, 300 by default; the first one's seed is `OCISTORE_ENCODER_SEED`.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod inputs;
+mod own;
+mod peer;

@@ -1,0 +1,52 @@
+//! Owns asking another program: it gets inputs with settings on its standard input, and answers with compressed bytes.
+//!
+//! A question is the length of the settings (4 bytes, the lowest first), the settings as text, the length of the input,
+//! the input. An answer is a length and that many bytes.
+
+use std::io::{Read as _, Write as _};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+/// Another program, at work.
+pub(crate) struct Peer {
+    child: Child,
+    questions: Option<ChildStdin>,
+    answers: ChildStdout,
+}
+
+impl Peer {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Self {
+            questions: child.stdin.take(),
+            answers: child.stdout.take().unwrap(),
+            child,
+        }
+    }
+
+    /// Returns what the program makes of an input.
+    pub(crate) fn ask(&mut self, settings: &str, plain: &[u8]) -> Vec<u8> {
+        let to = self.questions.as_mut().unwrap();
+        for part in [settings.as_bytes(), plain] {
+            let len = u32::try_from(part.len()).unwrap();
+            to.write_all(&len.to_le_bytes()).unwrap();
+            to.write_all(part).unwrap();
+        }
+        to.flush().unwrap();
+        let mut len = [0; 4];
+        self.answers.read_exact(&mut len).unwrap();
+        let mut answer = vec![0; u32::from_le_bytes(len) as usize];
+        self.answers.read_exact(&mut answer).unwrap();
+        answer
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        drop(self.questions.take());
+        self.child.wait().ok();
+    }
+}
