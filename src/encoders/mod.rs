@@ -6,6 +6,7 @@
 
 pub mod bits;
 pub mod huffman;
+pub mod klauspost;
 pub mod method;
 pub mod own;
 pub mod tables;
