@@ -1,6 +1,6 @@
 //! Owns the names of encoders with their settings: what a compression recipe says of a stream.
 
-use super::{Engine, klauspost, own};
+use super::{Engine, go, klauspost, own};
 use crate::codec::{Cursor, DecodeError};
 
 /// A program that compresses, and how it was set.
@@ -10,6 +10,8 @@ pub enum Method {
     Own(own::Settings),
     /// `github.com/klauspost/compress`, with pgzip or without it.
     Klauspost(klauspost::Settings),
+    /// Go's `compress/gzip`.
+    Go(go::Settings),
 }
 
 /// What a gzip member's header says of who made it (RFC 1952, 2.3): reason to try one encoder before another, no more.
@@ -35,6 +37,10 @@ impl Method {
                 to.push(1);
                 settings.encode(to);
             }
+            Self::Go(settings) => {
+                to.push(2);
+                settings.encode(to);
+            }
         }
     }
 
@@ -43,6 +49,7 @@ impl Method {
         match cursor.byte()? {
             0 => own::Settings::decode(cursor).map(Self::Own),
             1 => klauspost::Settings::decode(cursor).map(Self::Klauspost),
+            2 => go::Settings::decode(cursor).map(Self::Go),
             _ => Err(cursor.bad("encoder")),
         }
     }
@@ -67,6 +74,7 @@ impl Method {
         match self {
             Self::Own(settings) => settings.engine(),
             Self::Klauspost(settings) => settings.engine(),
+            Self::Go(settings) => settings.engine(),
         }
     }
 
@@ -74,7 +82,10 @@ impl Method {
     pub fn candidates(hints: Hints) -> Vec<Self> {
         let own = own::Settings::candidates(hints).into_iter().map(Self::Own);
         let klauspost = klauspost::Settings::candidates(hints).into_iter();
-        own.chain(klauspost.map(Self::Klauspost)).collect()
+        let go = go::Settings::candidates(hints).into_iter().map(Self::Go);
+        own.chain(klauspost.map(Self::Klauspost))
+            .chain(go)
+            .collect()
     }
 }
 
@@ -83,6 +94,7 @@ impl std::fmt::Display for Method {
         match self {
             Self::Own(settings) => settings.fmt(f),
             Self::Klauspost(settings) => settings.fmt(f),
+            Self::Go(settings) => settings.fmt(f),
         }
     }
 }

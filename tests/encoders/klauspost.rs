@@ -1,8 +1,6 @@
 //! klauspost/compress and pgzip beside ours. Debian's packages are the peer, or the driver that `OCISTORE_PEER_KLAUSPOST`
 //! names, built from peers/klauspost/main.go with other versions of them.
 
-use std::process::Command;
-
 use ocistore::encoders::Method;
 use ocistore::encoders::klauspost::{Framing, Generation, Level, Rounding, Settings};
 
@@ -13,8 +11,8 @@ fn peer() -> Option<Peer> {
         "github.com/klauspost/compress",
         "github.com/klauspost/pgzip",
     ];
-    let driver = go_driver("klauspost", "OCISTORE_PEER_KLAUSPOST", &packages)?;
-    Some(Peer::start(&mut Command::new(driver)))
+    let mut driver = go_driver("klauspost", "OCISTORE_PEER_KLAUSPOST", &packages)?;
+    Some(Peer::start(&mut driver))
 }
 
 /// Returns the generation of the peer: that of Debian's package, or what `OCISTORE_PEER_KLAUSPOST_GENERATION` says.

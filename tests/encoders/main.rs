@@ -8,6 +8,7 @@
     reason = "a test that cannot go on has failed, and one that cannot begin says so"
 )]
 
+mod go;
 mod inputs;
 mod klauspost;
 mod own;

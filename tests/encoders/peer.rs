@@ -4,7 +4,7 @@
 //! the input. An answer is a length and that many bytes.
 
 use std::io::{Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use ocistore::encoders::Method;
@@ -79,9 +79,9 @@ pub(crate) fn compare(peer: &mut Peer, settings: &[(String, Method)], frame: (us
 
 /// Builds the driver of a folder of peers/ by Debian's Go and the Go packages of Debian, if they are there. The environment
 /// may name a driver that was built otherwise.
-pub(crate) fn go_driver(folder: &str, variable: &str, packages: &[&str]) -> Option<PathBuf> {
+pub(crate) fn go_driver(folder: &str, variable: &str, packages: &[&str]) -> Option<Command> {
     if let Some(driver) = std::env::var_os(variable) {
-        return Some(driver.into());
+        return Some(Command::new(driver));
     }
     let sources = Path::new("/usr/share/gocode/src");
     let is_there = Command::new("go").arg("version").output().is_ok()
@@ -108,5 +108,5 @@ pub(crate) fn go_driver(folder: &str, variable: &str, packages: &[&str]) -> Opti
         .status()
         .unwrap();
     assert!(built.success());
-    Some(driver)
+    Some(Command::new(driver))
 }
