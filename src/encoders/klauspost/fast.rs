@@ -94,9 +94,38 @@ impl Block<'_> {
         known + self.same(at + known, back as usize, self.bytes.len())
     }
 
+    /// Returns the match whose first four bytes are known.
+    #[inline]
+    pub(super) fn match_at(&self, at: usize, back: u32) -> Match {
+        let len = self.whole_length(at, back, 4);
+        Match { at, back, len }
+    }
+
+    /// Returns a match as long as it is: what was found may be of four bytes, or of deflate's longest.
+    #[inline]
+    pub(super) fn whole(&self, found: Match) -> Match {
+        let Match { at, back, len } = found;
+        let len = match len {
+            0 => self.whole_length(at, back, 4),
+            258 => self.whole_length(at, back, 258),
+            len => len,
+        };
+        Match { at, back, len }
+    }
+
+    /// Adds a match, longer by the same bytes before it, after the literals from `from` on. Returns its end and its length.
+    #[inline]
+    pub(super) fn tell(&self, found: Match, from: usize, to: &mut Tokens) -> (usize, usize) {
+        let Match { at, back, len } = found;
+        let before = self.same_before(at, back, from);
+        to.literals(&self.bytes[from..at - before]);
+        to.matched(len + before, back as usize);
+        (at + len, len + before)
+    }
+
     /// Returns how many bytes before a match are the same too, at most down to `from`.
     #[inline]
-    pub(super) fn same_before(&self, at: usize, back: u32, from: usize) -> usize {
+    fn same_before(&self, at: usize, back: u32, from: usize) -> usize {
         let most = (at - from).min(at - back as usize);
         let here = &self.bytes[at - most..at];
         let there = &self.bytes[at - most - back as usize..at - back as usize];
@@ -121,6 +150,33 @@ pub(super) struct Match {
     pub(super) len: usize,
 }
 
+/// Returns the longer of the two matches of a pair, if there is one.
+#[inline]
+pub(super) fn two(block: &Block<'_>, at: usize, word: u64, pair: Pair) -> Option<Match> {
+    let entry = block.entry(at);
+    let back = entry - pair.last;
+    if back >= REACH {
+        return None;
+    }
+    let other = entry - pair.other;
+    if block.has_four(at, word, back) {
+        let mut found = Match { at, back, len: 0 };
+        if block.has_four(at, word, other) {
+            found.len = block.length(at, back);
+            let len = block.length(at, other);
+            if len > found.len {
+                (found.back, found.len) = (other, len);
+            }
+        }
+        return Some(found);
+    }
+    block.has_four(at, word, other).then_some(Match {
+        at,
+        back: other,
+        len: 0,
+    })
+}
+
 /// Finds the matches of a block.
 pub(super) trait Finder: Send {
     fn find(&mut self, block: Block<'_>, to: &mut Tokens);
@@ -142,6 +198,12 @@ pub(super) fn low(word: u64) -> u32 {
 #[inline]
 pub(super) fn hash4<const BITS: u32>(word: u64) -> usize {
     (low(word).wrapping_mul(2_654_435_761) >> (32 - BITS)) as usize
+}
+
+/// Returns the hash of the first five bytes.
+#[inline]
+pub(super) fn hash5<const BITS: u32>(word: u64) -> usize {
+    hash(word << 24, 889_523_592_379, BITS)
 }
 
 /// Returns the hash of the first seven bytes.

@@ -1,7 +1,7 @@
 //! Owns level 5, the default: a table of four bytes and one of seven with two positions each, and a look at what the end
 //! of a match would match.
 
-use super::fast::{Block, Finder, Match, Pair, REACH, Table, hash4, hash7};
+use super::fast::{Block, Finder, Match, Pair, REACH, Table, hash4, hash7, two};
 use super::tokens::Tokens;
 
 const BITS: u32 = 15;
@@ -117,33 +117,6 @@ impl Level5 {
     }
 }
 
-/// Returns the longer of the two matches of a pair, if there is one.
-#[inline]
-fn two(block: &Block<'_>, at: usize, word: u64, pair: Pair) -> Option<Match> {
-    let entry = block.entry(at);
-    let back = entry - pair.last;
-    if back >= REACH {
-        return None;
-    }
-    let other = entry - pair.other;
-    if block.has_four(at, word, back) {
-        let mut found = Match { at, back, len: 0 };
-        if block.has_four(at, word, other) {
-            found.len = block.length(at, back);
-            let len = block.length(at, other);
-            if len > found.len {
-                (found.back, found.len) = (other, len);
-            }
-        }
-        return Some(found);
-    }
-    block.has_four(at, word, other).then_some(Match {
-        at,
-        back: other,
-        len: 0,
-    })
-}
-
 /// Returns the first of a pair's matches at `at` that is longer than the one found, or that.
 #[inline]
 fn longer_at(block: &Block<'_>, at: usize, word: u64, pair: Pair, found: Match) -> Match {
@@ -168,31 +141,15 @@ impl Finder for Level5 {
             return;
         };
         let (mut at, mut from) = (block.start, block.start);
-        while let Some((mut found, next)) = self.search(&block, at, from, limit) {
-            let Match {
-                at: start,
-                back,
-                len,
-            } = found;
-            if len == 0 {
-                found.len = block.whole_length(start, back, 4);
-            } else if len == 258 {
-                found.len = block.whole_length(start, back, 258);
-            }
-            let Match {
-                at: start,
-                back,
-                len,
-            } = self.by_its_end(&block, found, limit);
-            let before = block.same_before(start, back, from);
-            to.literals(&block.bytes[from..start - before]);
-            to.matched(len + before, back as usize);
-            from = start + len;
+        while let Some((found, next)) = self.search(&block, at, from, limit) {
+            let found = self.by_its_end(&block, block.whole(found), limit);
+            let len;
+            (from, len) = block.tell(found, from, to);
             at = from.max(next + 1);
             if at >= limit {
                 break;
             }
-            self.index(&block, at, len + before);
+            self.index(&block, at, len);
         }
         block.rest(from, to);
     }

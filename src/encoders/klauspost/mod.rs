@@ -5,7 +5,11 @@
 //! depend on how they were written (its stateless mode, flushes in between) are not made here.
 
 mod fast;
+mod level1;
+mod level3;
+mod level4;
 mod level5;
+mod level6;
 mod stream;
 mod tokens;
 mod writer;
@@ -43,8 +47,18 @@ pub enum Generation {
 pub enum Level {
     /// 0: nothing is compressed.
     Stored,
+    /// 1, the fastest with matches.
+    One,
+    /// 2.
+    Two,
+    /// 3.
+    Three,
+    /// 4.
+    Four,
     /// 5, the default.
     Five,
+    /// 6.
+    Six,
     /// -2: no matches, only codes.
     Huffman,
 }
@@ -85,13 +99,27 @@ impl Generation {
 
 impl Level {
     /// All of them, the likeliest first.
-    pub const ALL: [Self; 3] = [Self::Five, Self::Huffman, Self::Stored];
+    pub const ALL: [Self; 8] = [
+        Self::Five,
+        Self::Six,
+        Self::One,
+        Self::Three,
+        Self::Two,
+        Self::Four,
+        Self::Huffman,
+        Self::Stored,
+    ];
 
     /// Returns the library's number for it.
     pub fn number(self) -> i8 {
         match self {
             Self::Stored => 0,
+            Self::One => 1,
+            Self::Two => 2,
+            Self::Three => 3,
+            Self::Four => 4,
             Self::Five => 5,
+            Self::Six => 6,
             Self::Huffman => -2,
         }
     }
@@ -170,7 +198,12 @@ impl Settings {
         match self.level {
             Level::Stored => Box::new(Plain::new(Kind::Stored, Writer::new(self, 0))),
             Level::Huffman => Box::new(Plain::new(Kind::Literals, Writer::new(self, 10))),
+            Level::One => self.fast(level1::Level1::default()),
+            Level::Two => self.fast(level1::Level2::default()),
+            Level::Three => self.fast(level3::Level3::default()),
+            Level::Four => self.fast(level4::Level4::default()),
             Level::Five => self.fast(level5::Level5::new(2)),
+            Level::Six => self.fast(level6::Level6::new(2)),
         }
     }
 

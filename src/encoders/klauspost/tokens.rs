@@ -88,6 +88,12 @@ impl Tokens {
         self.list.extend(tokens);
     }
 
+    #[inline]
+    pub(super) fn literal(&mut self, byte: u8) {
+        self.symbols[usize::from(byte)] += 1;
+        self.list.push(Token(byte.into()));
+    }
+
     /// Adds a match, as several where it is longer than deflate's longest.
     #[inline]
     pub(super) fn matched(&mut self, mut length: usize, distance: usize) {
