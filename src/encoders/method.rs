@@ -1,6 +1,6 @@
 //! Owns the names of encoders with their settings: what a compression recipe says of a stream.
 
-use super::{Engine, own};
+use super::{Engine, go, klauspost, own};
 use crate::codec::{Cursor, DecodeError};
 
 /// A program that compresses, and how it was set.
@@ -8,6 +8,10 @@ use crate::codec::{Cursor, DecodeError};
 pub enum Method {
     /// This program.
     Own(own::Settings),
+    /// `github.com/klauspost/compress`, with pgzip or without it.
+    Klauspost(klauspost::Settings),
+    /// Go's `compress/gzip`.
+    Go(go::Settings),
 }
 
 /// What a gzip member's header says of who made it (RFC 1952, 2.3): reason to try one encoder before another, no more.
@@ -29,6 +33,14 @@ impl Method {
                 to.push(0);
                 settings.encode(to);
             }
+            Self::Klauspost(settings) => {
+                to.push(1);
+                settings.encode(to);
+            }
+            Self::Go(settings) => {
+                to.push(2);
+                settings.encode(to);
+            }
         }
     }
 
@@ -36,6 +48,8 @@ impl Method {
     pub(crate) fn decode(cursor: &mut Cursor<'_>) -> Result<Self, DecodeError> {
         match cursor.byte()? {
             0 => own::Settings::decode(cursor).map(Self::Own),
+            1 => klauspost::Settings::decode(cursor).map(Self::Klauspost),
+            2 => go::Settings::decode(cursor).map(Self::Go),
             _ => Err(cursor.bad("encoder")),
         }
     }
@@ -59,13 +73,19 @@ impl Method {
     pub fn engine(self) -> Engine {
         match self {
             Self::Own(settings) => settings.engine(),
+            Self::Klauspost(settings) => settings.engine(),
+            Self::Go(settings) => settings.engine(),
         }
     }
 
     /// Returns what may have made a stream, the likeliest first.
     pub fn candidates(hints: Hints) -> Vec<Self> {
         let own = own::Settings::candidates(hints).into_iter().map(Self::Own);
-        own.collect()
+        let klauspost = klauspost::Settings::candidates(hints).into_iter();
+        let go = go::Settings::candidates(hints).into_iter().map(Self::Go);
+        own.chain(klauspost.map(Self::Klauspost))
+            .chain(go)
+            .collect()
     }
 }
 
@@ -73,6 +93,8 @@ impl std::fmt::Display for Method {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Own(settings) => settings.fmt(f),
+            Self::Klauspost(settings) => settings.fmt(f),
+            Self::Go(settings) => settings.fmt(f),
         }
     }
 }

@@ -5,6 +5,9 @@
 //! guess that anybody relies on: whoever drops a blob has made all of it again first, and compared its digest.
 
 pub mod bits;
+pub mod go;
+pub mod huffman;
+pub mod klauspost;
 pub mod method;
 pub mod own;
 pub mod tables;
