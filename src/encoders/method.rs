@@ -1,6 +1,6 @@
 //! Owns the names of encoders with their settings: what a compression recipe says of a stream.
 
-use super::{Engine, own};
+use super::{Engine, own, zlib};
 use crate::codec::{Cursor, DecodeError};
 
 /// A program that compresses, and how it was set.
@@ -8,6 +8,8 @@ use crate::codec::{Cursor, DecodeError};
 pub enum Method {
     /// This program.
     Own(own::Settings),
+    /// zlib, GNU gzip or pigz.
+    Zlib(zlib::Settings),
 }
 
 /// What a gzip member's header says of who made it (RFC 1952, 2.3): reason to try one encoder before another, no more.
@@ -29,6 +31,10 @@ impl Method {
                 to.push(0);
                 settings.encode(to);
             }
+            Self::Zlib(settings) => {
+                to.push(3);
+                settings.encode(to);
+            }
         }
     }
 
@@ -36,6 +42,7 @@ impl Method {
     pub(crate) fn decode(cursor: &mut Cursor<'_>) -> Result<Self, DecodeError> {
         match cursor.byte()? {
             0 => own::Settings::decode(cursor).map(Self::Own),
+            3 => zlib::Settings::decode(cursor).map(Self::Zlib),
             _ => Err(cursor.bad("encoder")),
         }
     }
@@ -59,13 +66,17 @@ impl Method {
     pub fn engine(self) -> Engine {
         match self {
             Self::Own(settings) => settings.engine(),
+            Self::Zlib(settings) => settings.engine(),
         }
     }
 
     /// Returns what may have made a stream, the likeliest first.
     pub fn candidates(hints: Hints) -> Vec<Self> {
         let own = own::Settings::candidates(hints).into_iter().map(Self::Own);
-        own.collect()
+        let zlib = zlib::Settings::candidates(hints)
+            .into_iter()
+            .map(Self::Zlib);
+        own.chain(zlib).collect()
     }
 }
 
@@ -73,6 +84,7 @@ impl std::fmt::Display for Method {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Own(settings) => settings.fmt(f),
+            Self::Zlib(settings) => settings.fmt(f),
         }
     }
 }

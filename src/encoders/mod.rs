@@ -8,6 +8,7 @@ pub mod bits;
 pub mod method;
 pub mod own;
 pub mod tables;
+pub mod zlib;
 
 use std::io;
 

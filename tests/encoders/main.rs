@@ -7,3 +7,4 @@
 mod inputs;
 mod own;
 mod peer;
+mod zlib;

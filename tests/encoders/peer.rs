@@ -6,6 +6,10 @@
 use std::io::{Read as _, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use ocistore::encoders::Method;
+
+use super::inputs::{cases, input};
+
 /// Another program, at work.
 pub(crate) struct Peer {
     child: Child,
@@ -48,5 +52,26 @@ impl Drop for Peer {
     fn drop(&mut self) {
         drop(self.questions.take());
         self.child.wait().ok();
+    }
+}
+
+/// Compares both on many inputs: of `settings`, the peer's and ours, each input gets one pair in turn. `frame` is how many
+/// bytes of the peer's answers come before the stream, and after it.
+pub(crate) fn compare(peer: &mut Peer, settings: &[(String, Method)], frame: (usize, usize)) {
+    for seed in cases() {
+        let plain = input(seed);
+        let (name, method) = &settings[usize::try_from(seed).unwrap() % settings.len()];
+        let theirs = peer.ask(name, &plain);
+        let theirs = &theirs[frame.0..theirs.len() - frame.1];
+        let mut ours = Vec::new();
+        method.engine().run(&plain, &mut ours).unwrap();
+        let same = theirs.iter().zip(&ours).take_while(|(a, b)| a == b).count();
+        assert!(
+            theirs == ours,
+            "seed {seed} ({} bytes), {name}: {} bytes of theirs, {} of ours, the first {same} the same",
+            plain.len(),
+            theirs.len(),
+            ours.len(),
+        );
     }
 }
