@@ -1,6 +1,6 @@
 //! Owns the names of encoders with their settings: what a compression recipe says of a stream.
 
-use super::{Engine, go, klauspost, own};
+use super::{Engine, go, klauspost, own, zlib};
 use crate::codec::{Cursor, DecodeError};
 
 /// A program that compresses, and how it was set.
@@ -12,6 +12,8 @@ pub enum Method {
     Klauspost(klauspost::Settings),
     /// Go's `compress/gzip`.
     Go(go::Settings),
+    /// zlib, GNU gzip or pigz.
+    Zlib(zlib::Settings),
 }
 
 /// What a gzip member's header says of who made it (RFC 1952, 2.3): reason to try one encoder before another, no more.
@@ -41,6 +43,10 @@ impl Method {
                 to.push(2);
                 settings.encode(to);
             }
+            Self::Zlib(settings) => {
+                to.push(3);
+                settings.encode(to);
+            }
         }
     }
 
@@ -50,6 +56,7 @@ impl Method {
             0 => own::Settings::decode(cursor).map(Self::Own),
             1 => klauspost::Settings::decode(cursor).map(Self::Klauspost),
             2 => go::Settings::decode(cursor).map(Self::Go),
+            3 => zlib::Settings::decode(cursor).map(Self::Zlib),
             _ => Err(cursor.bad("encoder")),
         }
     }
@@ -75,6 +82,7 @@ impl Method {
             Self::Own(settings) => settings.engine(),
             Self::Klauspost(settings) => settings.engine(),
             Self::Go(settings) => settings.engine(),
+            Self::Zlib(settings) => settings.engine(),
         }
     }
 
@@ -83,8 +91,12 @@ impl Method {
         let own = own::Settings::candidates(hints).into_iter().map(Self::Own);
         let klauspost = klauspost::Settings::candidates(hints).into_iter();
         let go = go::Settings::candidates(hints).into_iter().map(Self::Go);
+        let zlib = zlib::Settings::candidates(hints)
+            .into_iter()
+            .map(Self::Zlib);
         own.chain(klauspost.map(Self::Klauspost))
             .chain(go)
+            .chain(zlib)
             .collect()
     }
 }
@@ -95,6 +107,7 @@ impl std::fmt::Display for Method {
             Self::Own(settings) => settings.fmt(f),
             Self::Klauspost(settings) => settings.fmt(f),
             Self::Go(settings) => settings.fmt(f),
+            Self::Zlib(settings) => settings.fmt(f),
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod klauspost;
 pub mod method;
 pub mod own;
 pub mod tables;
+pub mod zlib;
 
 use std::io;
 

@@ -13,3 +13,4 @@ mod inputs;
 mod klauspost;
 mod own;
 mod peer;
+mod zlib;
