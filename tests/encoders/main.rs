@@ -10,5 +10,7 @@
 
 mod go;
 mod inputs;
+mod klauspost;
 mod own;
 mod peer;
+mod zlib;
