@@ -1,5 +1,6 @@
 //! Owns the names of encoders with their settings: what a compression recipe says of a stream.
 
+use super::libzstd::{self, FrameHints};
 use super::{Engine, own};
 use crate::codec::{Cursor, DecodeError};
 
@@ -8,6 +9,8 @@ use crate::codec::{Cursor, DecodeError};
 pub enum Method {
     /// This program.
     Own(own::Settings),
+    /// The library libzstd.
+    Libzstd(libzstd::Settings),
 }
 
 /// What a gzip member's header says of who made it (RFC 1952, 2.3): reason to try one encoder before another, no more.
@@ -29,6 +32,10 @@ impl Method {
                 to.push(0);
                 settings.encode(to);
             }
+            Self::Libzstd(settings) => {
+                to.push(4);
+                settings.encode(to);
+            }
         }
     }
 
@@ -36,6 +43,7 @@ impl Method {
     pub(crate) fn decode(cursor: &mut Cursor<'_>) -> Result<Self, DecodeError> {
         match cursor.byte()? {
             0 => own::Settings::decode(cursor).map(Self::Own),
+            4 => libzstd::Settings::decode(cursor).map(Self::Libzstd),
             _ => Err(cursor.bad("encoder")),
         }
     }
@@ -59,10 +67,22 @@ impl Method {
     pub fn engine(self) -> Engine {
         match self {
             Self::Own(settings) => settings.engine(),
+            Self::Libzstd(settings) => settings.engine(),
         }
     }
 
-    /// Returns what may have made a stream, the likeliest first.
+    /// Returns what may have made a whole zstd blob, however many frames it has, that begins with this frame.
+    pub fn of_blob(first: FrameHints) -> Option<Self> {
+        own::Settings::of_blob(first).map(Self::Own)
+    }
+
+    /// Returns what may have made a zstd frame, the likeliest first.
+    pub fn of_frame(hints: FrameHints) -> Vec<Self> {
+        let settings = libzstd::Settings::candidates(hints).into_iter();
+        settings.map(Self::Libzstd).collect()
+    }
+
+    /// Returns what may have made a deflate stream, the likeliest first.
     pub fn candidates(hints: Hints) -> Vec<Self> {
         let own = own::Settings::candidates(hints).into_iter().map(Self::Own);
         own.collect()
@@ -73,6 +93,7 @@ impl std::fmt::Display for Method {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Own(settings) => settings.fmt(f),
+            Self::Libzstd(settings) => settings.fmt(f),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! guess that anybody relies on: whoever drops a blob has made all of it again first, and compared its digest.
 
 pub mod bits;
+pub mod libzstd;
 pub mod method;
 pub mod own;
 pub mod tables;

@@ -2,8 +2,9 @@
 
 use std::io;
 
+use super::libzstd::{self, FrameHints, Version};
 use super::{BlockEncoder, Engine, Hints, LastBlock, Place, Shape};
-use crate::codec::{Cursor, DecodeError};
+use crate::codec::{Cursor, DecodeError, put_varint};
 use crate::compress::{Blocks, Compression};
 
 /// Which of our streams it is.
@@ -11,18 +12,30 @@ use crate::compress::{Blocks, Compression};
 pub enum Settings {
     /// Deflate in blocks of 1 MiB.
     Gzip,
+    /// Frames of zstd, 4 MiB each: the whole blob, and no single frame.
+    Zstd {
+        /// The version of libzstd, as [`libzstd::linked_version`] has it.
+        version: u32,
+    },
 }
 
 impl Settings {
     pub(in crate::encoders) fn encode(self, to: &mut Vec<u8>) {
         match self {
             Self::Gzip => to.push(0),
+            Self::Zstd { version } => {
+                to.push(1);
+                put_varint(to, u64::from(version));
+            }
         }
     }
 
     pub(in crate::encoders) fn decode(cursor: &mut Cursor<'_>) -> Result<Self, DecodeError> {
         match cursor.byte()? {
             0 => Ok(Self::Gzip),
+            1 => Ok(Self::Zstd {
+                version: cursor.number("version")?,
+            }),
             _ => Err(cursor.bad("settings")),
         }
     }
@@ -30,6 +43,7 @@ impl Settings {
     pub(in crate::encoders) fn engine(self) -> Engine {
         match self {
             Self::Gzip => Engine::Blocks(Box::new(OwnGzip)),
+            Self::Zstd { version } => Engine::Blocks(Box::new(OwnZstd { version })),
         }
     }
 
@@ -38,12 +52,22 @@ impl Settings {
         let is_ours = hints.system == 0xff && hints.extra_flags == 0 && !hints.has_name;
         is_ours.then_some(Self::Gzip).into_iter().collect()
     }
+
+    /// Returns what may have made a whole blob that begins with this frame.
+    pub(in crate::encoders) fn of_blob(first: FrameHints) -> Option<Self> {
+        let most = Blocks::new(Compression::Zstd).block_len() as u64;
+        let is_ours = first.size.is_some_and(|size| size <= most) && !first.has_checksum;
+        is_ours.then(|| Self::Zstd {
+            version: libzstd::linked_version(),
+        })
+    }
 }
 
 impl std::fmt::Display for Settings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Gzip => f.write_str("ocistore"),
+            Self::Zstd { version } => write!(f, "ocistore, libzstd {}", Version(*version)),
         }
     }
 }
@@ -66,6 +90,26 @@ impl BlockEncoder for OwnGzip {
         if place == Place::Last {
             to.extend_from_slice(&crate::compress::DEFLATE_END);
         }
+        Ok(())
+    }
+}
+
+struct OwnZstd {
+    version: u32,
+}
+
+impl BlockEncoder for OwnZstd {
+    fn shape(&self) -> Shape {
+        Shape {
+            block: Blocks::new(Compression::Zstd).block_len(),
+            before: 0,
+            last: LastBlock::Full,
+        }
+    }
+
+    fn block(&self, _: &[u8], plain: &[u8], _: Place, to: &mut Vec<u8>) -> io::Result<()> {
+        libzstd::check_version(self.version)?;
+        to.extend_from_slice(&Compression::Zstd.block(plain)?.bytes);
         Ok(())
     }
 }

@@ -2,8 +2,13 @@
 //!
 //! How many inputs there are is `OCISTORE_ENCODER_CASES`, 300 by default; the first one's seed is `OCISTORE_ENCODER_SEED`.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test that cannot go on has failed, and one that cannot begin says so"
+)]
 
 mod inputs;
+mod libzstd;
 mod own;
 mod peer;
