@@ -6,10 +6,10 @@
 use std::process::Command;
 
 use ocistore::encoders::libzstd::{Feed, FrameHints, Reach, Settings, linked_version};
-use ocistore::encoders::{Engine, Method, own};
+use ocistore::encoders::{Method, own};
 
 use super::inputs::{Random, cases, input};
-use super::peer::Peer;
+use super::peer::{Peer, run_in_pieces};
 
 /// Starts the driver, unless its library is another than ours.
 fn peer(what: &str) -> Option<Peer> {
@@ -135,24 +135,6 @@ fn backports_of_python_and_we_write_the_same() {
         ("whole", Feed::Whole),
     ];
     compare("backports.zstd", &ways);
-}
-
-/// Writes in pieces of any length.
-fn run_in_pieces(method: Method, plain: &[u8], random: &mut Random) -> Vec<u8> {
-    let stream = match method.engine() {
-        Engine::Stream(stream) => Some(stream),
-        Engine::Blocks(_) => None,
-    };
-    let mut stream = stream.unwrap();
-    let (mut frame, mut rest) = (Vec::new(), plain);
-    while !rest.is_empty() {
-        let most = random.pick(&[1, 700, 131_072, 300_000, 5_000_000]);
-        let (now, later) = rest.split_at(random.below(most + 1).min(rest.len()));
-        stream.write(now, &mut frame).unwrap();
-        rest = later;
-    }
-    stream.finish(&mut frame).unwrap();
-    frame
 }
 
 #[test]

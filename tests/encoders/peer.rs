@@ -6,6 +6,10 @@
 use std::io::{Read as _, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use ocistore::encoders::{Engine, Method};
+
+use super::inputs::Random;
+
 /// Another program, at work.
 pub(crate) struct Peer {
     child: Child,
@@ -49,4 +53,22 @@ impl Drop for Peer {
         drop(self.questions.take());
         self.child.wait().ok();
     }
+}
+
+/// Returns what a method makes of an input that comes in pieces of any length.
+pub(crate) fn run_in_pieces(method: Method, plain: &[u8], random: &mut Random) -> Vec<u8> {
+    let stream = match method.engine() {
+        Engine::Stream(stream) => Some(stream),
+        Engine::Blocks(_) => None,
+    };
+    let mut stream = stream.unwrap();
+    let (mut frame, mut rest) = (Vec::new(), plain);
+    while !rest.is_empty() {
+        let most = random.pick(&[1, 700, 131_072, 300_000, 5_000_000]);
+        let (now, later) = rest.split_at(random.below(most + 1).min(rest.len()));
+        stream.write(now, &mut frame).unwrap();
+        rest = later;
+    }
+    stream.finish(&mut frame).unwrap();
+    frame
 }
