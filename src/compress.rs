@@ -303,6 +303,46 @@ impl<R: BufRead> Read for Members<'_, R> {
     }
 }
 
+/// Returns how long each gzip member of `from` is, and how many plain bytes are in it. Zeros may follow the last.
+pub fn member_lengths(from: impl BufRead) -> io::Result<Vec<(u64, u64)>> {
+    let mut from = Counting { from, read: 0 };
+    let (mut members, mut sink) = (Vec::new(), io::sink());
+    while from.fill_buf()?.first().is_some_and(|first| *first != 0) {
+        let begin = from.read;
+        let mut member = flate2::bufread::GzDecoder::new(from);
+        let plain = io::copy(&mut member, &mut sink)?;
+        from = member.into_inner();
+        members.push((from.read - begin, plain));
+    }
+    skip_zeros(&mut from)?;
+    Ok(members)
+}
+
+/// Counts what is taken.
+struct Counting<R> {
+    from: R,
+    read: u64,
+}
+
+impl<R: BufRead> Read for Counting<R> {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        let n = self.from.read(to)?;
+        self.read += n as u64;
+        Ok(n)
+    }
+}
+
+impl<R: BufRead> BufRead for Counting<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.from.fill_buf()
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.read += amount as u64;
+        self.from.consume(amount);
+    }
+}
+
 fn after_the_end() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "other bytes follow it")
 }
@@ -380,6 +420,21 @@ mod tests {
             let plain = [&text[..], b"x", &noise].concat();
             assert_eq!(unpack(compression, &packed).unwrap(), plain);
         }
+    }
+
+    #[test]
+    fn members_are_measured() {
+        let (one, two) = (
+            pack(Compression::Gzip, b"one"),
+            pack(Compression::Gzip, &vec![7; 90_000]),
+        );
+        let lengths = [(one.len() as u64, 3), (two.len() as u64, 90_000)];
+        let mut data = [one, two].concat();
+        assert_eq!(member_lengths(&data[..]).unwrap(), lengths);
+        data.extend([0; 700]);
+        assert_eq!(member_lengths(&data[..]).unwrap(), lengths);
+        data.push(1);
+        assert!(member_lengths(&data[..]).is_err());
     }
 
     #[test]

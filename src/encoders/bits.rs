@@ -21,6 +21,31 @@ impl Bits {
         }
     }
 
+    /// Appends many codes: the lowest bits of values, with how many of them, at most 48. Their other bits are zero.
+    #[inline]
+    pub fn put_all(&mut self, codes: impl Iterator<Item = (u64, u32)>, to: &mut Vec<u8>) {
+        const ROOM: usize = 4096;
+        let mut room = [0; ROOM + 8];
+        let (mut held, mut count, mut at) = (self.held, self.count, 0);
+        for (value, len) in codes {
+            debug_assert!(len <= 48 && value < 1 << len);
+            room[at..at + 8].copy_from_slice(&held.to_le_bytes());
+            at += (count / 8) as usize;
+            held >>= count & !7;
+            count &= 7;
+            held |= value << count;
+            count += len;
+            if at >= ROOM - 8 {
+                to.extend_from_slice(&room[..at]);
+                at = 0;
+            }
+        }
+        to.extend_from_slice(&room[..at]);
+        let whole = count / 8;
+        to.extend_from_slice(&held.to_le_bytes()[..whole as usize]);
+        (self.held, self.count) = (held >> (whole * 8), count % 8);
+    }
+
     /// Returns how many bits follow the last whole byte.
     pub fn odd(&self) -> u32 {
         self.count % 8

@@ -1,7 +1,7 @@
 //! Owns the names of encoders with their settings: what a compression recipe says of a stream.
 
 use super::libzstd::{self, FrameHints};
-use super::{Engine, own};
+use super::{Engine, go, klauspost, own, zlib};
 use crate::codec::{Cursor, DecodeError};
 
 /// A program that compresses, and how it was set.
@@ -9,6 +9,12 @@ use crate::codec::{Cursor, DecodeError};
 pub enum Method {
     /// This program.
     Own(own::Settings),
+    /// `github.com/klauspost/compress`, with pgzip or without it.
+    Klauspost(klauspost::Settings),
+    /// Go's `compress/gzip`.
+    Go(go::Settings),
+    /// zlib, GNU gzip or pigz.
+    Zlib(zlib::Settings),
     /// The library libzstd.
     Libzstd(libzstd::Settings),
 }
@@ -32,6 +38,18 @@ impl Method {
                 to.push(0);
                 settings.encode(to);
             }
+            Self::Klauspost(settings) => {
+                to.push(1);
+                settings.encode(to);
+            }
+            Self::Go(settings) => {
+                to.push(2);
+                settings.encode(to);
+            }
+            Self::Zlib(settings) => {
+                to.push(3);
+                settings.encode(to);
+            }
             Self::Libzstd(settings) => {
                 to.push(4);
                 settings.encode(to);
@@ -43,6 +61,9 @@ impl Method {
     pub(crate) fn decode(cursor: &mut Cursor<'_>) -> Result<Self, DecodeError> {
         match cursor.byte()? {
             0 => own::Settings::decode(cursor).map(Self::Own),
+            1 => klauspost::Settings::decode(cursor).map(Self::Klauspost),
+            2 => go::Settings::decode(cursor).map(Self::Go),
+            3 => zlib::Settings::decode(cursor).map(Self::Zlib),
             4 => libzstd::Settings::decode(cursor).map(Self::Libzstd),
             _ => Err(cursor.bad("encoder")),
         }
@@ -67,6 +88,9 @@ impl Method {
     pub fn engine(self) -> Engine {
         match self {
             Self::Own(settings) => settings.engine(),
+            Self::Klauspost(settings) => settings.engine(),
+            Self::Go(settings) => settings.engine(),
+            Self::Zlib(settings) => settings.engine(),
             Self::Libzstd(settings) => settings.engine(),
         }
     }
@@ -85,7 +109,15 @@ impl Method {
     /// Returns what may have made a deflate stream, the likeliest first.
     pub fn candidates(hints: Hints) -> Vec<Self> {
         let own = own::Settings::candidates(hints).into_iter().map(Self::Own);
-        own.collect()
+        let klauspost = klauspost::Settings::candidates(hints).into_iter();
+        let go = go::Settings::candidates(hints).into_iter().map(Self::Go);
+        let zlib = zlib::Settings::candidates(hints)
+            .into_iter()
+            .map(Self::Zlib);
+        own.chain(klauspost.map(Self::Klauspost))
+            .chain(go)
+            .chain(zlib)
+            .collect()
     }
 }
 
@@ -93,6 +125,9 @@ impl std::fmt::Display for Method {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Own(settings) => settings.fmt(f),
+            Self::Klauspost(settings) => settings.fmt(f),
+            Self::Go(settings) => settings.fmt(f),
+            Self::Zlib(settings) => settings.fmt(f),
             Self::Libzstd(settings) => settings.fmt(f),
         }
     }

@@ -61,6 +61,10 @@ fn compare(what: &str, ways: &[(&str, Feed)]) {
     let Some(mut peer) = peer(what) else { return };
     for seed in cases() {
         let plain = longer(seed);
+        if plain.is_empty() {
+            // Some begin a frame before they know that nothing comes, and some do not.
+            continue;
+        }
         let mut random = Random::new(seed ^ 0x5a5a);
         let level = level(&mut random, plain.len());
         let (way, feed) = random.pick(ways);

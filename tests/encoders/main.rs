@@ -8,7 +8,10 @@
     reason = "a test that cannot go on has failed, and one that cannot begin says so"
 )]
 
+mod go;
 mod inputs;
+mod klauspost;
 mod libzstd;
 mod own;
 mod peer;
+mod zlib;

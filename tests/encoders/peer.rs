@@ -4,11 +4,12 @@
 //! the input. An answer is a length and that many bytes.
 
 use std::io::{Read as _, Write as _};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use ocistore::encoders::{Engine, Method};
 
-use super::inputs::Random;
+use super::inputs::{Random, cases, input};
 
 /// Another program, at work.
 pub(crate) struct Peer {
@@ -53,6 +54,61 @@ impl Drop for Peer {
         drop(self.questions.take());
         self.child.wait().ok();
     }
+}
+
+/// Compares both on many inputs: of `settings`, the peer's and ours, each input gets one pair in turn. `frame` is how many
+/// bytes of the peer's answers come before the stream, and after it.
+pub(crate) fn compare(peer: &mut Peer, settings: &[(String, Method)], frame: (usize, usize)) {
+    for seed in cases() {
+        let plain = input(seed);
+        let (name, method) = &settings[usize::try_from(seed).unwrap() % settings.len()];
+        let theirs = peer.ask(name, &plain);
+        let theirs = &theirs[frame.0..theirs.len() - frame.1];
+        let mut ours = Vec::new();
+        method.engine().run(&plain, &mut ours).unwrap();
+        let same = theirs.iter().zip(&ours).take_while(|(a, b)| a == b).count();
+        assert!(
+            theirs == ours,
+            "seed {seed} ({} bytes), {name}: {} bytes of theirs, {} of ours, the first {same} the same",
+            plain.len(),
+            theirs.len(),
+            ours.len(),
+        );
+    }
+}
+
+/// Builds the driver of a folder of peers/ by Debian's Go and the Go packages of Debian, if they are there. The environment
+/// may name a driver that was built otherwise.
+pub(crate) fn go_driver(folder: &str, variable: &str, packages: &[&str]) -> Option<Command> {
+    if let Some(driver) = std::env::var_os(variable) {
+        return Some(Command::new(driver));
+    }
+    let sources = Path::new("/usr/share/gocode/src");
+    let is_there = Command::new("go").arg("version").output().is_ok()
+        && packages.iter().all(|name| sources.join(name).is_dir());
+    assert!(
+        is_there || std::env::var_os("OCISTORE_REQUIRE_PEERS").is_none(),
+        "this test needs go and {packages:?}"
+    );
+    if !is_there {
+        eprintln!("skipped: this test needs go and {packages:?}");
+        return None;
+    }
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/encoders/peers");
+    // Tests of one peer build it side by side.
+    let thread = format!("{folder}-{:?}", std::thread::current().id());
+    let driver = place.join(thread);
+    let built = Command::new("go")
+        .args(["build", "-o"])
+        .args([&driver, &peers.join(folder).join("main.go")])
+        .env("GOCACHE", place.join("go-cache"))
+        .env("GO111MODULE", "off")
+        .env("GOPATH", "/usr/share/gocode")
+        .status()
+        .unwrap();
+    assert!(built.success());
+    Some(Command::new(driver))
 }
 
 /// Returns what a method makes of an input that comes in pieces of any length.

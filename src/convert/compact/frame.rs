@@ -1,0 +1,134 @@
+//! Owns taking a compressed blob apart without compressing anything: where its parts begin and end, and what their headers
+//! say of who made them.
+
+use std::fs::File;
+use std::io::{BufReader, Seek as _, SeekFrom};
+use std::os::unix::fs::FileExt as _;
+
+use super::Candidate;
+use crate::compress::{Compression, member_lengths};
+use crate::encoders::Method;
+use crate::error::{Context, Result};
+use crate::gzip;
+
+/// A part of a blob, by who made it still unknown.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Frame {
+    /// The bytes before the compressed stream.
+    pub(super) head: Vec<u8>,
+    /// Where in the blob the compressed stream begins.
+    pub(super) begin: u64,
+    /// Where it ends.
+    pub(super) end: u64,
+    /// How many bytes of the tar are in it.
+    pub(super) plain: u64,
+    /// The bytes behind it.
+    pub(super) tail: Vec<u8>,
+    /// Who may have made the stream, the likeliest first.
+    pub(super) methods: Vec<Method>,
+}
+
+/// The bytes of a gzip member behind its stream: the checksum and the length (RFC 1952, 2.3.1).
+const TRAILER: u64 = 8;
+
+/// The longest header that is looked at.
+const HEAD: usize = 64 << 10;
+
+/// The longest padding behind the last member that is kept.
+const PADDING: u64 = 1 << 20;
+
+/// Returns the parts of a blob whose tar has `tar_size` bytes, or why it has none that could be made again.
+pub(super) fn frames(
+    file: &File,
+    candidate: &Candidate,
+    tar_size: u64,
+) -> Result<Result<Vec<Frame>, &'static str>> {
+    let head = read_at(file, candidate, 0, HEAD)?;
+    match Compression::sniff(&head) {
+        Compression::Gzip => {}
+        Compression::Zstd => return Ok(Err("it is compressed with zstd")),
+        Compression::None => return Ok(Err("it is not compressed")),
+    }
+    if let Some(frame) = only_member(file, candidate, &head, tar_size)? {
+        return Ok(Ok(vec![frame]));
+    }
+    members(file, candidate)
+}
+
+/// Returns the only member of a blob, where the last bytes say that it is the only one.
+fn only_member(
+    file: &File,
+    candidate: &Candidate,
+    head: &[u8],
+    tar_size: u64,
+) -> Result<Option<Frame>> {
+    let Some(header) = gzip::header(head) else {
+        return Ok(None);
+    };
+    let begin = header.len as u64;
+    let Some(end) = candidate
+        .size
+        .checked_sub(TRAILER)
+        .filter(|end| *end > begin)
+    else {
+        return Ok(None);
+    };
+    let tail = read_at(file, candidate, end, 8)?;
+    let says = u32::from_le_bytes([tail[4], tail[5], tail[6], tail[7]]);
+    Ok((u64::from(says) == tar_size & 0xffff_ffff).then(|| Frame {
+        head: head[..header.len].to_vec(),
+        begin,
+        end,
+        plain: tar_size,
+        tail,
+        methods: Method::candidates(header.hints),
+    }))
+}
+
+/// Inflates all to find where members end.
+fn members(file: &File, candidate: &Candidate) -> Result<Result<Vec<Frame>, &'static str>> {
+    let mut reader = file.try_clone().context("read the blob", candidate.blob)?;
+    reader
+        .seek(SeekFrom::Start(0))
+        .context("read the blob", candidate.blob)?;
+    let Ok(lengths) = member_lengths(BufReader::with_capacity(256 << 10, reader)) else {
+        return Ok(Err("its gzip stream is broken"));
+    };
+    let (mut frames, mut at) = (Vec::new(), 0);
+    for (len, plain) in lengths {
+        let head = read_at(file, candidate, at, HEAD)?;
+        let Some(header) = gzip::header(&head) else {
+            return Ok(Err("a gzip header in it is too long"));
+        };
+        let end = at + len - TRAILER;
+        frames.push(Frame {
+            head: head[..header.len].to_vec(),
+            begin: at + header.len as u64,
+            end,
+            plain,
+            tail: read_at(file, candidate, end, 8)?,
+            methods: Method::candidates(header.hints),
+        });
+        at += len;
+    }
+    let padding = candidate.size - at;
+    match frames.last_mut() {
+        None => Ok(Err("it is empty")),
+        Some(_) if padding > PADDING => Ok(Err("too much padding follows its last member")),
+        Some(last) => {
+            let len = usize::try_from(padding).unwrap_or_default();
+            last.tail.extend(read_at(file, candidate, at, len)?);
+            Ok(Ok(frames))
+        }
+    }
+}
+
+/// Reads up to `most` bytes.
+pub(super) fn read_at(file: &File, candidate: &Candidate, at: u64, most: usize) -> Result<Vec<u8>> {
+    let left = candidate.size.saturating_sub(at);
+    let len = usize::try_from(left).map_or(most, |left| left.min(most));
+    let mut bytes = vec![0; len];
+    file.read_exact_at(&mut bytes, at)
+        .context("read the blob", candidate.blob)?;
+    Ok(bytes)
+}
