@@ -286,6 +286,11 @@ impl Store {
         self.catalog.create(&self.path("tmp/catalog.redb"), fill)
     }
 
+    /// Has the catalog take no more of the disk than it needs.
+    pub(crate) fn shrink_catalog(&self) -> Result<()> {
+        self.catalog.shrink()
+    }
+
     /// Reads the catalog in one transaction.
     pub fn view<T>(&self, read: impl FnOnce(&View) -> Result<T>) -> Result<T> {
         self.catalog.view(read)

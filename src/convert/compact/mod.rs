@@ -72,11 +72,15 @@ pub fn compact(store: &Store, options: Options, watch: &dyn Watch) -> Result<Rep
             }
         }
         if next.load(Ordering::Relaxed) >= candidates.len() {
-            watch.end();
-            report.sort();
-            return Ok(report);
+            break;
         }
     }
+    watch.end();
+    report.sort();
+    if options.act == Act::Drop && store.has_catalog()? {
+        store.shrink_catalog()?;
+    }
+    Ok(report)
 }
 
 /// Returns the kept blobs of layers, the largest first.
