@@ -11,6 +11,7 @@
 mod go;
 mod inputs;
 mod klauspost;
+mod libzstd;
 mod own;
 mod peer;
 mod zlib;
