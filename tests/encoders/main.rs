@@ -11,6 +11,7 @@
 mod go;
 mod inputs;
 mod klauspost;
+mod layers;
 mod libzstd;
 mod own;
 mod peer;

@@ -239,8 +239,13 @@ fn in_threads(jobs: usize, work: &(dyn Fn() + Sync)) -> Result<()> {
     Ok(())
 }
 
-fn take(writer: &Writer<'_>, candidate: &Candidate, act: Act, watch: &dyn Watch) -> Result<Proved> {
-    let proof = prove::prove(writer.store(), candidate, watch)?;
+fn take(writer: &Writer<'_>, candidate: &Candidate, act: Act, watch: &Until<'_>) -> Result<Proved> {
+    let proof = match prove::prove(writer.store(), candidate, watch) {
+        Err(e) if matches!(e.cause(), Cause::Interrupted) && !watch.watch.stop() => {
+            Proof::None(NO_TIME.to_owned())
+        }
+        other => other?,
+    };
     if let (Act::Drop, Proof::Made(recipe)) = (act, &proof) {
         writer.stage_stream(recipe)?;
     }

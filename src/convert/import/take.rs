@@ -197,7 +197,7 @@ impl<'a> Work<'a> {
                     diff_id,
                     compression,
                 } = layer;
-                let blobs = match self.drops(layer)? {
+                let blobs = match self.drops(layer) {
                     true => Blobs::Drop,
                     false => Blobs::Keep,
                 };
@@ -212,17 +212,17 @@ impl<'a> Work<'a> {
     }
 
     /// Tells whether a layer's blob is not kept.
-    fn drops(&self, layer: &GatheredLayer) -> Result<bool> {
+    fn drops(&self, layer: &GatheredLayer) -> bool {
         let blob = layer.descriptor.digest;
         // A plain layer is its own tar: recipe and contents are enough, kept it would be there twice.
         if blob == layer.diff_id.0 {
-            return Ok(true);
+            return true;
         }
         match self.options.blobs {
-            Blobs::Keep => Ok(false),
-            Blobs::Drop => Ok(true),
+            Blobs::Keep => false,
+            Blobs::Drop => true,
             // A damaged compression recipe makes nothing.
-            Blobs::Auto => Ok(matches!(self.writer.store().stream(&blob), Ok(Some(_)))),
+            Blobs::Auto => matches!(self.writer.store().stream(&blob), Ok(Some(_))),
         }
     }
 
@@ -269,7 +269,7 @@ impl<'a> Work<'a> {
     pub(super) fn prove(&self, gathered: &Gathered, layers: &[Layer]) -> Result<()> {
         let mut dropped: HashSet<DiffId> = HashSet::new();
         for layer in gathered.layers.values() {
-            if self.drops(layer)? {
+            if self.drops(layer) {
                 dropped.insert(layer.diff_id);
             }
         }
