@@ -187,7 +187,7 @@ impl Out<'_> {
 
 fn other(blob: Digest, why: &str) -> Error {
     Error::damaged("make the blob again", blob, why)
-        .hint("`ocistore fsck` names what is damaged; import an image with this layer again")
+        .hint("`ocistore fsck` names what is damaged, and mends it with --repair --from LAYOUT")
 }
 
 fn compress(body: Body, plain: &mut Plain<'_>, out: &mut Out<'_>) -> Result<(), Stopped> {

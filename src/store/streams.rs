@@ -28,7 +28,7 @@ impl Store {
             .context("read the compression recipe", quoted(&path))?;
         let damaged = |why: String| {
             Error::damaged("read the compression recipe", quoted(&path), why)
-                .hint("import an image with this layer again, with --blobs keep")
+                .hint("`ocistore fsck --repair --from LAYOUT` keeps the layer again, from where the image is")
         };
         let recipe = StreamRecipe::decode(&bytes).map_err(|e| damaged(e.to_string()))?;
         if recipe.blob != *blob {

@@ -76,6 +76,21 @@ fn programs(tar: &[u8]) -> Vec<Made> {
             made.push((format!("python-{level}"), blob));
         }
     }
+    if can_run("python3") {
+        // Several members: an empty one before the whole, and halves with padding behind them.
+        for (name, cut) in [
+            ("python-empty-first", "0"),
+            ("python-halves", "len(tar) // 2"),
+        ] {
+            let script = format!(
+                "import gzip, sys; tar = sys.stdin.buffer.read(); cut = {cut}\n\
+                 out = gzip.compress(tar[:cut]) + gzip.compress(tar[cut:]) + bytes(min(cut, 512))\n\
+                 sys.stdout.buffer.write(out)"
+            );
+            let blob = through(Command::new("python3").args(["-c", &script]), tar);
+            made.push((name.to_owned(), blob));
+        }
+    }
     made
 }
 

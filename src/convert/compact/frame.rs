@@ -19,6 +19,8 @@ pub(super) struct Frames {
     pub(super) parts: Vec<Frame>,
     /// Who may have made the largest part, the likeliest first.
     pub(super) methods: Vec<Method>,
+    /// Whether there may be more parts than it seems.
+    pub(super) is_guess: bool,
 }
 
 /// A part of a blob.
@@ -62,25 +64,25 @@ const BESIDE: usize = 8 << 20;
 /// The longest padding behind the last member that is kept.
 const PADDING: u64 = 1 << 20;
 
-/// Returns the parts of a blob whose tar has `tar_size` bytes, or why it has none that could be made again.
-pub(super) fn frames(
-    file: &File,
-    candidate: &Candidate,
-    tar_size: u64,
-) -> Result<Result<Frames, &'static str>> {
+/// What came of taking a blob apart: its parts, or why it has none that could be made again.
+type Apart = Result<std::result::Result<Frames, &'static str>>;
+
+/// Takes a blob apart whose tar has `tar_size` bytes, by its ends where these say that there is one part.
+pub(super) fn at_a_glance(file: &File, candidate: &Candidate, tar_size: u64) -> Apart {
     let head = read_at(file, candidate, 0, HEAD)?;
     match Compression::sniff(&head) {
         Compression::Gzip => {}
         Compression::Zstd => return Ok(frames_of_zstd(&head, candidate, tar_size)),
         Compression::None => return Ok(Err("it is not compressed")),
     }
-    if let Some((frame, hints)) = only_member(file, candidate, &head, tar_size)? {
-        return Ok(Ok(Frames {
+    match only_member(file, candidate, &head, tar_size)? {
+        Some((frame, hints)) => Ok(Ok(Frames {
             parts: vec![frame],
             methods: Method::candidates(hints),
-        }));
+            is_guess: true,
+        })),
+        None => inflated(file, candidate, tar_size),
     }
-    members(file, candidate)
 }
 
 /// Takes a blob of zstd for one frame, or for frames of our own: who made others is not known.
@@ -103,7 +105,11 @@ fn frames_of_zstd(
         plain: tar_size,
         tail: Vec::new(),
     }];
-    Ok(Frames { parts, methods })
+    Ok(Frames {
+        parts,
+        methods,
+        is_guess: false,
+    })
 }
 
 /// Returns the only member of a blob, where the last bytes say that it is the only one.
@@ -136,8 +142,8 @@ fn only_member(
     Ok((u64::from(says) == tar_size & 0xffff_ffff).then_some((frame, header.hints)))
 }
 
-/// Inflates all to find where members end.
-fn members(file: &File, candidate: &Candidate) -> Result<Result<Frames, &'static str>> {
+/// Takes a blob of gzip apart by inflating all of it, to find where members end.
+pub(super) fn inflated(file: &File, candidate: &Candidate, _tar_size: u64) -> Apart {
     let mut reader = file.try_clone().context("read the blob", candidate.blob)?;
     reader
         .seek(SeekFrom::Start(0))
@@ -179,8 +185,11 @@ fn members(file: &File, candidate: &Candidate) -> Result<Result<Frames, &'static
         (Some(last), Some(hints)) => {
             let len = usize::try_from(padding).unwrap_or_default();
             last.tail.extend(read_at(file, candidate, at, len)?);
-            let methods = Method::candidates(hints);
-            Ok(Ok(Frames { parts, methods }))
+            Ok(Ok(Frames {
+                parts,
+                methods: Method::candidates(hints),
+                is_guess: false,
+            }))
         }
         _ => Ok(Err("it is empty")),
     }

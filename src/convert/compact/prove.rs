@@ -68,20 +68,29 @@ fn prove_watched(store: &Store, candidate: &Candidate, progress: &Progress<'_>) 
         return Ok(Proof::Made(recipe));
     }
     let tar_size = store.recipe(&candidate.layer)?.trailer().tar_size;
-    let frames = match frame::frames(&file, candidate, tar_size)? {
-        Ok(frames) => frames,
-        Err(why) => return Ok(Proof::None(why.to_owned())),
-    };
     let mut closest = None;
-    let fitting = fitting(store, candidate, (&file, &frames), &mut closest)?;
-    for method in fitting.into_iter().take(TRIES) {
-        let recipe = recipe(candidate, &frames.parts, method);
-        if !is_worth_it(&recipe) {
-            return Ok(Proof::None(NOT_WORTH_IT.to_owned()));
+    for look in [frame::at_a_glance, frame::inflated] {
+        let frames = match look(&file, candidate, tar_size)? {
+            Ok(frames) => frames,
+            Err(why) if closest.is_none() => return Ok(Proof::None(why.to_owned())),
+            Err(_) => break,
+        };
+        if frames.parts.len() == 1 && closest.is_some() {
+            // It is the one part that it seemed to be, and was tried as that.
+            break;
         }
-        match make(store, &recipe, &file, progress)? {
-            Made::Same => return Ok(Proof::Made(recipe)),
-            Made::DiffersAt(at) => note(&mut closest, at, method),
+        let tries = Tries {
+            store,
+            candidate,
+            file: &file,
+            frames: &frames,
+            progress,
+        };
+        if let Some(proof) = tries.run(&mut closest)? {
+            return Ok(proof);
+        }
+        if !frames.is_guess {
+            break;
         }
     }
     Ok(Proof::None(match closest {
@@ -91,6 +100,76 @@ fn prove_watched(store: &Store, candidate: &Candidate, progress: &Progress<'_>) 
         ),
         None => "nothing is known of who made it".to_owned(),
     }))
+}
+
+/// All encoders that may have made a blob, one after another.
+struct Tries<'a, 'w> {
+    store: &'a Store,
+    candidate: &'a Candidate,
+    file: &'a File,
+    frames: &'a Frames,
+    progress: &'a Progress<'w>,
+}
+
+impl Tries<'_, '_> {
+    /// Has the first that fits the beginning make all of it, then the next.
+    fn run(&self, closest: &mut Closest) -> Result<Option<Proof>> {
+        let Some(frame) = self.frames.largest() else {
+            return Ok(None);
+        };
+        let beginning = Beginning::of(self, frame)?;
+        let mut tries = 0;
+        for method in &self.frames.methods {
+            self.progress.watch.check()?;
+            if let Some(same) = beginning.trial(frame).run(*method) {
+                note(closest, frame.begin + same as u64, *method);
+                continue;
+            }
+            let recipe = recipe(self.candidate, &self.frames.parts, *method);
+            if !is_worth_it(&recipe) {
+                return Ok(Some(Proof::None(NOT_WORTH_IT.to_owned())));
+            }
+            match make(self.store, &recipe, self.file, self.progress)? {
+                Made::Same => return Ok(Some(Proof::Made(recipe))),
+                Made::DiffersAt(at) => note(closest, at, *method),
+            }
+            tries += 1;
+            if tries == TRIES {
+                break;
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The beginning of a part, as it is and compressed.
+struct Beginning {
+    plain: Vec<u8>,
+    packed: Vec<u8>,
+}
+
+impl Beginning {
+    fn of(tries: &Tries<'_, '_>, frame: &Frame) -> Result<Self> {
+        let parts = tries.frames.parts.iter();
+        let before = parts.take_while(|other| other.begin < frame.begin);
+        let before: u64 = before.map(|frame| frame.plain).sum();
+        // What cannot be compressed takes a little more than it is.
+        let most = frame.end - frame.begin;
+        let most = usize::try_from(most).map_or(TRIAL * 2, |most| most.min(TRIAL * 2));
+        Ok(Self {
+            plain: beginning(tries.store, tries.candidate, before, frame.plain)?,
+            packed: frame::read_at(tries.file, tries.candidate, frame.begin, most)?,
+        })
+    }
+
+    fn trial(&self, frame: &Frame) -> Trial<'_> {
+        Trial {
+            is_all: self.plain.len() as u64 == frame.plain,
+            len: frame.end - frame.begin,
+            plain: &self.plain,
+            packed: &self.packed,
+        }
+    }
 }
 
 const NOT_WORTH_IT: &str = "what would have to be kept to make it again takes nearly as much";
@@ -125,43 +204,6 @@ fn recipe(candidate: &Candidate, frames: &[Frame], method: Method) -> StreamReci
         layer: candidate.layer,
         parts: frames.iter().map(part).collect(),
     }
-}
-
-/// Returns who may have made a part of a blob, as far as its beginning shows.
-fn fitting(
-    store: &Store,
-    candidate: &Candidate,
-    (file, frames): (&File, &Frames),
-    closest: &mut Closest,
-) -> Result<Vec<Method>> {
-    let Some(frame) = frames.largest() else {
-        return Ok(Vec::new());
-    };
-    let before: u64 = frames
-        .parts
-        .iter()
-        .take_while(|other| other.begin < frame.begin)
-        .map(|frame| frame.plain)
-        .sum();
-    let plain = beginning(store, candidate, before, frame.plain)?;
-    // What cannot be compressed takes a little more than it is.
-    let most = frame.end - frame.begin;
-    let most = usize::try_from(most).map_or(TRIAL * 2, |most| most.min(TRIAL * 2));
-    let packed = frame::read_at(file, candidate, frame.begin, most)?;
-    let trial = Trial {
-        is_all: plain.len() as u64 == frame.plain,
-        len: frame.end - frame.begin,
-        plain: &plain,
-        packed: &packed,
-    };
-    let mut fitting = Vec::new();
-    for method in &frames.methods {
-        match trial.run(*method) {
-            None => fitting.push(*method),
-            Some(same) => note(closest, frame.begin + same as u64, *method),
-        }
-    }
-    Ok(fitting)
 }
 
 /// Returns the beginning of what is in a part, from `at` of the tar on.

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use super::drop::drop_blobs;
-use super::frame::{Frames, frames};
+use super::frame::{Frames, at_a_glance};
 use super::prove::{Proof, Proved};
 use super::{Act, Candidate, Options, Scope, compact};
 use crate::compress::Compression;
@@ -122,7 +122,7 @@ fn apart(blob: &[u8], tar_size: u64) -> std::result::Result<Frames, &'static str
         size: blob.len() as u64,
         layer: DiffId(digest),
     };
-    frames(&file, &candidate, tar_size).unwrap()
+    at_a_glance(&file, &candidate, tar_size).unwrap()
 }
 
 #[test]

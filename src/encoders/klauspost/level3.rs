@@ -38,16 +38,11 @@ impl Level3 {
             let is_four = |back: u32| block.load_half(at - back as usize) == low(word);
             if back <= NEAR {
                 if is_four(back) {
-                    let mut found = block.match_at(at, back);
-                    if other <= NEAR && is_four(other) {
-                        let second = block.match_at(at, other);
-                        found = if second.len > found.len {
-                            second
-                        } else {
-                            found
-                        };
-                    }
-                    return Some((found, next));
+                    let found = block.match_at(at, back);
+                    let second = (other <= NEAR && is_four(other))
+                        .then(|| block.match_at(at, other))
+                        .filter(|second| second.len > found.len);
+                    return Some((second.unwrap_or(found), next));
                 }
                 if other < NEAR && is_four(other) {
                     return Some((block.match_at(at, other), next));
