@@ -17,7 +17,7 @@ fn python(script: &str) -> Option<Peer> {
 }
 
 /// Whether there is a program; without it a test is skipped, unless `OCISTORE_REQUIRE_PEERS` is set.
-fn can_run(program: &str) -> bool {
+pub(crate) fn can_run(program: &str) -> bool {
     let there = Command::new(program).arg("--version").output().is_ok();
     assert!(
         there || std::env::var_os("OCISTORE_REQUIRE_PEERS").is_none(),

@@ -204,6 +204,10 @@ impl Window {
 }
 
 /// Returns zeros on the heap.
+#[expect(
+    clippy::unnecessary_box_returns,
+    reason = "arrays this large stay off the stack"
+)]
 pub(super) fn zeros<T: Copy + Default, const N: usize>() -> Box<[T; N]> {
     Box::new([T::default(); N])
 }
