@@ -48,6 +48,8 @@ pub enum Generation {
     V1_18_1,
     /// 1.18.2 to 1.19.1.
     V1_18_2,
+    /// What Go's own `compress/flate` is from Go 1.27 on. [`super::go`] names its streams: here they have no encoding.
+    Go1_27,
 }
 
 /// Levels by what they do.
@@ -96,7 +98,7 @@ pub enum Framing {
 }
 
 impl Generation {
-    /// All of them, the oldest first.
+    /// All of the library itself, the oldest first.
     pub const ALL: [Self; 5] = [
         Self::V1_15_11,
         Self::V1_15_15,
@@ -112,6 +114,7 @@ impl Generation {
             Self::V1_18_0 => 20,
             Self::V1_18_1 => 21,
             Self::V1_18_2 => 22,
+            Self::Go1_27 => u8::MAX,
         }
     }
 
@@ -133,6 +136,11 @@ impl Generation {
     /// Whether levels 7 to 9 try a better match two bytes later, and extend it back.
     fn extends_back(self) -> bool {
         self >= Self::V1_15_15
+    }
+
+    /// How many bits a literal takes at least where level 9 weighs literals: some have no code.
+    fn least_literal(self) -> u8 {
+        u8::from(self == Self::Go1_27)
     }
 
     /// Whether level 9 weighs literals by at most half a window of them.
@@ -326,6 +334,7 @@ impl std::fmt::Display for Generation {
             Self::V1_18_0 => "1.18.0",
             Self::V1_18_1 => "1.18.1",
             Self::V1_18_2 => "1.18.2 to 1.19.1",
+            Self::Go1_27 => "as in Go from 1.27 on",
         })
     }
 }
