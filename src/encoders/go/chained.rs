@@ -401,3 +401,27 @@ fn common(held: &Held, a: usize, b: usize, longest: usize) -> usize {
     }
     longest
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_that_count_again_are_found_as_ever() {
+        let line = |number: u32| format!("{} is {}\n", number % 977, number % 31);
+        let plain: String = (0..40_000).map(line).collect();
+        for level in [2, 4, 9] {
+            let compress = |base| {
+                let (mut chained, mut to) = (Chained::new(level), Vec::new());
+                chained.chains.base = base;
+                chained.write(plain.as_bytes(), &mut to).unwrap();
+                chained.finish(&mut to).unwrap();
+                (to, chained.chains.base)
+            };
+            let (first, _) = compress(FAR_AS_POSITION);
+            let (again, base) = compress(HIGHEST - 3 * FAR_AS_POSITION);
+            assert!(first == again, "level {level}");
+            assert!(base < HIGHEST / 2);
+        }
+    }
+}

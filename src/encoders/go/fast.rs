@@ -224,3 +224,25 @@ fn common(held: &[u8], a: usize, b: usize) -> usize {
     let rest = a_rest.iter().zip(b_rest).take_while(|(a, b)| a == b);
     a_words.len() * 8 + rest.count()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_that_count_again_are_found_as_ever() {
+        let line = |number: u32| format!("{} is {}\n", number % 977, number % 31);
+        let plain: String = (0..40_000).map(line).collect();
+        let compress = |base| {
+            let (mut fast, mut to) = (Fast::new(), Vec::new());
+            fast.base = base;
+            fast.write(plain.as_bytes(), &mut to).unwrap();
+            fast.finish(&mut to).unwrap();
+            (to, fast.base)
+        };
+        let (first, _) = compress(FAR + 1);
+        let (again, base) = compress(HIGHEST - 2 * BLOCK);
+        assert!(first == again);
+        assert!(base < HIGHEST / 2);
+    }
+}

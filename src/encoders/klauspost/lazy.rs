@@ -265,6 +265,7 @@ impl Lazy {
             true => (3, 4),
             false => (6, 0),
         };
+        let least_literal = self.generation.least_literal();
         let mut found = NOTHING;
         let nice = self.effort.nice.min(most);
         let (codes, here) = (self.literals.all(), &self.window[self.at..]);
@@ -272,7 +273,7 @@ impl Lazy {
             if len <= *least {
                 return false;
             }
-            let of = |byte: &u8| i32::from(codes[usize::from(*byte)].len);
+            let of = |byte: &u8| i32::from(codes[usize::from(*byte)].len.max(least_literal));
             let literals: i32 = here[..len].iter().map(of).sum();
             // The original takes the distance for one more, and the furthest for a near one.
             let distance = match back {

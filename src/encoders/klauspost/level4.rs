@@ -1,19 +1,28 @@
 //! Owns level 4: a table of four bytes and one of seven.
 
-use super::fast::{Block, Finder, Match, Table, hash4, hash7};
+use super::Generation;
+use super::fast::{Block, Finder, Match, Table, common, hash4, hash7};
 use super::tokens::Tokens;
 
 const BITS: u32 = 15;
 const SIZE: usize = 1 << BITS;
 
 /// Level 4's tables.
-#[derive(Default)]
 pub(super) struct Level4 {
     short: Table<u32, SIZE>,
     long: Table<u32, SIZE>,
+    generation: Generation,
 }
 
 impl Level4 {
+    pub(super) fn new(generation: Generation) -> Self {
+        Self {
+            short: Table::default(),
+            long: Table::default(),
+            generation,
+        }
+    }
+
     /// Looks for a match from `at` on, of which the literals from `from` on are not yet told. Returns it and the position
     /// after it that was looked at last.
     #[inline]
@@ -42,16 +51,27 @@ impl Level4 {
             if block.has_four(at, word, back) {
                 let found = block.match_at(at, back);
                 let back = block.entry(next) - self.long[hash7::<BITS>(ahead)];
-                if block.has_four(next, ahead, back) {
-                    let later = block.match_at(next, back);
-                    if later.len > found.len {
-                        return Some((later, next));
-                    }
+                if block.has_four(next, ahead, back)
+                    && self.looked_length(block, next, back) > found.len
+                {
+                    return Some((block.match_at(next, back), next));
                 }
                 return Some((found, next));
             }
             (at, word) = (next, ahead);
         }
+    }
+
+    /// Returns the length by which a match at the next position is preferred.
+    #[inline]
+    fn looked_length(&self, block: &Block<'_>, at: usize, back: u32) -> usize {
+        if !self.generation.takes_distances_for_positions() {
+            return block.whole_length(at, back, 4);
+        }
+        // It looks that far behind the first byte that it still has: what is kept of the past has to be the same too.
+        let here = &block.bytes[at + 4..];
+        let there = &block.bytes[back as usize + 4..];
+        4 + common(here, &there[..here.len()])
     }
 
     #[inline]

@@ -40,12 +40,16 @@ pub struct Settings {
 pub enum Generation {
     /// 1.15.11 to 1.15.14.
     V1_15_11,
-    /// 1.15.15 to 1.18.0.
+    /// 1.15.15 to 1.17.11.
     V1_15_15,
+    /// 1.18.0.
+    V1_18_0,
     /// 1.18.1.
     V1_18_1,
     /// 1.18.2 to 1.19.1.
     V1_18_2,
+    /// What Go's own `compress/flate` is from Go 1.27 on. [`super::go`] names its streams: here they have no encoding.
+    Go1_27,
 }
 
 /// Levels by what they do.
@@ -94,16 +98,29 @@ pub enum Framing {
 }
 
 impl Generation {
-    /// All of them, the oldest first.
-    pub const ALL: [Self; 4] = [Self::V1_15_11, Self::V1_15_15, Self::V1_18_1, Self::V1_18_2];
+    /// All of the library itself, the oldest first.
+    pub const ALL: [Self; 5] = [
+        Self::V1_15_11,
+        Self::V1_15_15,
+        Self::V1_18_0,
+        Self::V1_18_1,
+        Self::V1_18_2,
+    ];
 
     fn byte(self) -> u8 {
         match self {
             Self::V1_15_11 => 11,
             Self::V1_15_15 => 15,
+            Self::V1_18_0 => 20,
             Self::V1_18_1 => 21,
             Self::V1_18_2 => 22,
+            Self::Go1_27 => u8::MAX,
         }
+    }
+
+    /// Whether level 4 takes a position for a distance where it compares two matches.
+    fn takes_distances_for_positions(self) -> bool {
+        self >= Self::V1_18_0
     }
 
     /// Whether a header that may serve again has no more symbols than occur.
@@ -111,9 +128,19 @@ impl Generation {
         self >= Self::V1_18_1
     }
 
+    /// Whether the end of a block counts where codes are to serve again.
+    fn counts_every_end(self) -> bool {
+        self >= Self::V1_18_2
+    }
+
     /// Whether levels 7 to 9 try a better match two bytes later, and extend it back.
     fn extends_back(self) -> bool {
         self >= Self::V1_15_15
+    }
+
+    /// How many bits a literal takes at least where level 9 weighs literals: some have no code.
+    fn least_literal(self) -> u8 {
+        u8::from(self == Self::Go1_27)
     }
 
     /// Whether level 9 weighs literals by at most half a window of them.
@@ -232,7 +259,7 @@ impl Settings {
             Level::One => self.fast(level1::Level1::default()),
             Level::Two => self.fast(level1::Level2::default()),
             Level::Three => self.fast(level3::Level3::default()),
-            Level::Four => self.fast(level4::Level4::default()),
+            Level::Four => self.fast(level4::Level4::new(self.generation)),
             Level::Five => self.fast(level5::Level5::new(2)),
             Level::Six => self.fast(level6::Level6::new(2)),
             Level::Seven => self.lazy(12, 16, 24),
@@ -303,9 +330,11 @@ impl std::fmt::Display for Generation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::V1_15_11 => "1.15.11 to 1.15.14",
-            Self::V1_15_15 => "1.15.15 to 1.18.0",
+            Self::V1_15_15 => "1.15.15 to 1.17.11",
+            Self::V1_18_0 => "1.18.0",
             Self::V1_18_1 => "1.18.1",
             Self::V1_18_2 => "1.18.2 to 1.19.1",
+            Self::Go1_27 => "as in Go from 1.27 on",
         })
     }
 }

@@ -42,8 +42,8 @@ pub(super) struct Fast<F> {
 /// The bases beyond which entries are made less again.
 const HIGH_BASE: u32 = 1 << 30;
 
-/// How much is kept before what is kept is moved.
-const CAPACITY: usize = REACH as usize + 8 * LONGEST_STORED;
+/// A block that would end beyond this is moved, with what its matches may reach.
+const CAPACITY: usize = 5 * LONGEST_STORED;
 
 impl<F: Finder> Fast<F> {
     pub(super) fn new(finder: F, writer: Writer) -> Self {
@@ -51,13 +51,16 @@ impl<F: Finder> Fast<F> {
             finder,
             tokens: Tokens::default(),
             writer,
-            bytes: Vec::with_capacity(CAPACITY),
+            bytes: Vec::with_capacity(CAPACITY + LONGEST_STORED),
             start: 0,
             base: FIRST_BASE,
         }
     }
 
     fn find(&mut self) {
+        if self.bytes.len() > CAPACITY {
+            self.slide();
+        }
         let block = Block {
             bytes: &self.bytes,
             start: self.start,
@@ -65,6 +68,22 @@ impl<F: Finder> Fast<F> {
         };
         self.tokens.clear();
         self.finder.find(block, &mut self.tokens);
+    }
+
+    fn slide(&mut self) {
+        let gone = self.start - REACH as usize;
+        self.bytes.drain(..gone);
+        self.start -= gone;
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "some blocks' worth of bytes"
+        )]
+        let gone = gone as u32;
+        self.base += gone;
+        if self.base > HIGH_BASE {
+            self.finder.lower(self.base - FIRST_BASE);
+            self.base = FIRST_BASE;
+        }
     }
 
     fn block(&mut self, then: Then, to: &mut Vec<u8>) {
@@ -77,25 +96,6 @@ impl<F: Finder> Fast<F> {
             self.writer.literals(plain, then, to);
         } else {
             self.writer.tokens(tokens, Some(plain), then, to);
-        }
-        self.next();
-    }
-
-    /// Begins a block. Where there is no room for it, what is out of reach goes.
-    fn next(&mut self) {
-        if self.bytes.len() + LONGEST_STORED > CAPACITY {
-            let gone = self.bytes.len() - REACH as usize;
-            self.bytes.drain(..gone);
-            #[expect(
-                clippy::cast_possible_truncation,
-                reason = "some blocks' worth of bytes"
-            )]
-            let gone = gone as u32;
-            self.base += gone;
-        }
-        if self.base > HIGH_BASE {
-            self.finder.lower(self.base - FIRST_BASE);
-            self.base = FIRST_BASE;
         }
         self.start = self.bytes.len();
     }

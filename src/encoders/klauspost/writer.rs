@@ -161,7 +161,7 @@ impl Writer {
         if then == Then::Goes && !self.generation.has_exact_headers() {
             return (LITERALS, DISTANCES);
         }
-        if then == Then::Goes {
+        if then == Then::Goes && self.generation.counts_every_end() {
             tokens.symbols[END_OF_BLOCK] = 1;
         }
         let used = |counts: &[u16]| {
@@ -170,7 +170,8 @@ impl Writer {
                 .rposition(|count| *count != 0)
                 .map_or(0, |last| last + 1)
         };
-        let literals = used(&tokens.symbols);
+        // 1.18.1 makes a broken header of fewer.
+        let literals = used(&tokens.symbols).max(FIRST_LENGTH);
         let mut distances = used(&tokens.distances);
         if distances == 0 {
             // A header needs one.

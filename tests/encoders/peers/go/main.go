@@ -1,7 +1,8 @@
 // Answers inputs with what compress/flate makes of them (tests/encoders/peer.rs says how questions look).
 //
 // Settings are words: level=N; write=N, how many bytes each Write has (all of them at once by default), or write=random;
-// flush=N, a Flush after each N bytes. An empty input is a question too. Any version of Go builds it: go build main.go.
+// flush=N, a Flush after each N bytes. "version" asks for the version of Go and the processor. Any version of Go builds it:
+// go build main.go.
 package main
 
 import (
@@ -13,6 +14,7 @@ import (
 	"io"
 	"math/rand"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 )
@@ -46,6 +48,9 @@ func part(from io.Reader) ([]byte, error) {
 }
 
 func compress(settings string, plain []byte) []byte {
+	if settings == "version" {
+		return []byte(runtime.Version() + " " + runtime.GOARCH)
+	}
 	level, write, flush := flate.DefaultCompression, func() int { return len(plain) }, 0
 	for _, setting := range strings.Fields(settings) {
 		words := strings.SplitN(setting, "=", 2)
