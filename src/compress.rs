@@ -61,10 +61,7 @@ impl Compression {
     pub fn writer<W: Write>(self, to: W) -> io::Result<Compressor<W>> {
         Ok(match self {
             Self::None => Compressor::None(to),
-            Self::Gzip => Compressor::Gzip(flate2::write::GzEncoder::new(
-                to,
-                flate2::Compression::new(6),
-            )),
+            Self::Gzip => Compressor::Gzip(flate2::write::GzEncoder::new(to, GZIP_STREAM)),
             Self::Zstd => Compressor::Zstd(zstd::Encoder::new(to, 3)?),
         })
     }
@@ -108,6 +105,17 @@ impl<W: Write> Write for Compressor<W> {
             Self::Zstd(encoder) => encoder.flush(),
         }
     }
+}
+
+/// How hard a stream that is no blocks is deflated.
+const GZIP_STREAM: flate2::Compression = flate2::Compression::new(6);
+
+/// Deflates into memory.
+pub(crate) type Deflater = flate2::write::DeflateEncoder<Vec<u8>>;
+
+/// Returns a writer of the deflate stream in the gzip member that [`Compression::writer`] makes.
+pub(crate) fn deflater(to: Vec<u8>) -> Deflater {
+    Deflater::new(to, GZIP_STREAM)
 }
 
 /// How hard blocks are deflated: the next level takes a sixth longer, for a seventh of a percent.
@@ -295,6 +303,51 @@ impl<R: BufRead> Read for Members<'_, R> {
     }
 }
 
+/// Returns how long each gzip member of `from` is, and how many plain bytes are in it. Zeros may follow the last.
+///
+/// Where there are more than `most`, returns one more than these.
+pub fn member_lengths(from: impl BufRead, most: usize) -> io::Result<Vec<(u64, u64)>> {
+    let mut from = Counting { from, read: 0 };
+    let (mut members, mut sink) = (Vec::new(), io::sink());
+    while from.fill_buf()?.first().is_some_and(|first| *first != 0) {
+        let begin = from.read;
+        let mut member = flate2::bufread::GzDecoder::new(from);
+        let plain = io::copy(&mut member, &mut sink)?;
+        from = member.into_inner();
+        members.push((from.read - begin, plain));
+        if members.len() > most {
+            return Ok(members);
+        }
+    }
+    skip_zeros(&mut from)?;
+    Ok(members)
+}
+
+/// Counts what is taken.
+struct Counting<R> {
+    from: R,
+    read: u64,
+}
+
+impl<R: BufRead> Read for Counting<R> {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        let n = self.from.read(to)?;
+        self.read += n as u64;
+        Ok(n)
+    }
+}
+
+impl<R: BufRead> BufRead for Counting<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.from.fill_buf()
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.read += amount as u64;
+        self.from.consume(amount);
+    }
+}
+
 fn after_the_end() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "other bytes follow it")
 }
@@ -372,6 +425,22 @@ mod tests {
             let plain = [&text[..], b"x", &noise].concat();
             assert_eq!(unpack(compression, &packed).unwrap(), plain);
         }
+    }
+
+    #[test]
+    fn members_are_measured() {
+        let (one, two) = (
+            pack(Compression::Gzip, b"one"),
+            pack(Compression::Gzip, &vec![7; 90_000]),
+        );
+        let lengths = [(one.len() as u64, 3), (two.len() as u64, 90_000)];
+        let mut data = [one, two].concat();
+        assert_eq!(member_lengths(&data[..], 2).unwrap(), lengths);
+        data.extend([0; 700]);
+        assert_eq!(member_lengths(&data[..], 2).unwrap(), lengths);
+        data.push(1);
+        assert!(member_lengths(&data[..], 2).is_err());
+        assert_eq!(member_lengths(&data[..], 1).unwrap(), lengths);
     }
 
     #[test]

@@ -321,6 +321,11 @@ blake3_id!(
     "ocistore 2026-11 recipe"
 );
 blake3_id!(
+    /// The checksum that closes a compression recipe.
+    StreamSum,
+    "ocistore 2026-11 compression recipe"
+);
+blake3_id!(
     /// The checksum that closes an image record.
     ImageSum,
     "ocistore 2026-11 image"

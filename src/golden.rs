@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::digest::{ContentId, DiffId, Digest, LinkGroup, ShapeId, TreeId};
+use crate::encoders::{Method, own};
 use crate::image::{Image, ImageLayer};
 use crate::meta::{Meta, Mtime};
 use crate::path::Name;
@@ -12,6 +13,7 @@ use crate::rootfs::record::Record;
 use crate::store::inodes::Given;
 use crate::store::locks::Wait;
 use crate::store::{RecipeFile, Store};
+use crate::stream::{Body, Part, StreamRecipe};
 use crate::tree::{Content, Device, Item, Kind, Leaf, Node, Subtree, Totals};
 
 fn golden(name: &str) -> PathBuf {
@@ -187,6 +189,28 @@ fn the_bytes_of_a_recipes_end_are_the_golden_ones() {
         hasher.finish()
     }));
     compare("recipe-end-v1.bin", &bytes);
+}
+
+#[test]
+fn the_bytes_of_a_compression_recipe_are_the_golden_ones() {
+    let part = |head: &[u8], body, tail: &[u8]| Part {
+        head: head.to_vec(),
+        body,
+        tail: tail.to_vec(),
+    };
+    let body = Body {
+        plain: 70_000,
+        method: Method::Own(own::Settings::Gzip),
+    };
+    let recipe = StreamRecipe {
+        blob: Digest::sha256(b"blob"),
+        size: 300,
+        layer: DiffId(Digest::sha256(b"tar")),
+        parts: vec![part(b"head", Some(body), b"tail"), part(b"none", None, b"")],
+    };
+    let bytes = recipe.encode();
+    compare("stream-v1.bin", &bytes);
+    assert_eq!(StreamRecipe::decode(&bytes).unwrap(), recipe);
 }
 
 /// The body of a recipe is a zstd frame, whose bytes may differ from one libzstd to the next: what was written once

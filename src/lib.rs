@@ -18,6 +18,7 @@ pub mod fuzzing;
 pub mod gc;
 #[cfg(test)]
 mod golden;
+pub mod gzip;
 pub mod idmap;
 pub mod image;
 pub mod json;
@@ -33,6 +34,7 @@ pub mod reference;
 pub mod rootfs;
 pub mod runtime;
 pub mod store;
+pub mod stream;
 pub mod time;
 pub mod tree;
 pub mod warning;

@@ -115,6 +115,8 @@ pub(super) enum Command {
     /// Delete what no name needs
     #[command(visible_alias = "prune")]
     Gc(Gc),
+    /// Drop the compressed layers that can be made again bit for bit, once that is proved
+    Compact(Compact),
     /// Re-hash everything and name all damage, or mend it
     #[command(visible_alias = "verify")]
     Fsck(Fsck),
@@ -200,6 +202,8 @@ pub(super) struct Limits {
 pub(super) enum Blobs {
     /// Keep them
     Keep,
+    /// Drop those that are proved to be made again bit for bit, as far as that takes a quarter of the import's time
+    Auto,
     /// Keep files and recipes only: export makes the same tars, compressed anew
     Drop,
 }
@@ -421,6 +425,16 @@ pub(super) struct Gc {
     #[arg(long)]
     pub(super) dry_run: bool,
     /// Wait this long for commands that began earlier, to free what they may need; the next gc frees the rest
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    pub(super) wait: u32,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Compact {
+    /// Only tell what would be dropped
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Wait this long for commands that began earlier, and may read what is dropped; the next gc frees the rest
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     pub(super) wait: u32,
 }

@@ -164,11 +164,12 @@ fn strays_text(findings: &Findings) -> String {
 
 fn checked_text(checked: &Checked) -> String {
     format!(
-        "checked {} objects, {} inodes, {} blobs, {} recipes, {} tree nodes, {}",
+        "checked {} objects, {} inodes, {} blobs, {} recipes, {} compression recipes, {} tree nodes, {}",
         checked.objects,
         checked.inodes,
         checked.blobs,
         checked.recipes,
+        checked.streams,
         checked.nodes,
         output::bytes(checked.bytes),
     )

@@ -54,6 +54,7 @@ fn text(report: &Report, args: &Gc) -> String {
         ("objects", report.objects),
         ("inodes", report.inodes),
         ("recipes", report.recipes),
+        ("streams", report.streams),
         ("documents", report.documents),
         ("blobs", report.blobs),
     ];

@@ -5,6 +5,7 @@ mod build_args;
 mod checkout;
 mod clock;
 mod commit;
+mod compact;
 mod completion;
 mod config;
 mod df;
@@ -96,6 +97,7 @@ fn run(session: &Session, command: Command) -> Result<ExitCode> {
         Command::Diff(args) => return diff::run(session, &args),
         Command::Export(args) => export::run(session, &args),
         Command::Gc(args) => gc::run(session, &args),
+        Command::Compact(args) => compact::run(session, &args),
         Command::Fsck(args) => return fsck::run(session, &args),
         Command::Df => df::run(session),
         Command::Completion(args) => completion::completion(session, &args),

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt as _;
 use crate::digest::{ContentHasher, ContentId, DiffId, DigestHasher};
 use crate::error::{Context, Error, Result};
 use crate::recipe::{ContentRef, Piece, Segment};
-use crate::store::RecipeFile;
+use crate::store::{RecipeFile, Store};
 
 /// How many bytes of a content are in memory at a time.
 const CHUNK: usize = 256 << 10;
@@ -65,6 +65,12 @@ pub fn assemble(
         return Err(damaged(&layer, "it lists more contents than it needs"));
     }
     tar.finish()
+}
+
+/// Writes the tar of a layer of the store.
+pub fn assemble_layer(store: &Store, layer: &DiffId, out: &mut dyn Write) -> Result<()> {
+    let recipe = store.recipe(layer)?;
+    assemble(&recipe, &|id| store.open_object(id), out).map(drop)
 }
 
 /// A tar on its way out.
@@ -189,7 +195,6 @@ mod tests {
     use super::*;
     use crate::digest::Digest;
     use crate::meta::Meta;
-    use crate::store::Store;
     use crate::store::locks::Wait;
     use tempfile::TempDir;
 

@@ -5,6 +5,7 @@ mod archive;
 mod archive_writer;
 pub mod assemble;
 mod blob;
+pub mod compact;
 pub mod compose;
 mod disassemble;
 mod docker;
@@ -17,6 +18,7 @@ pub(crate) mod overlay;
 #[cfg(feature = "bench")]
 pub(crate) mod parts;
 pub mod rebuild;
+pub(crate) mod regenerate;
 pub mod repair;
 pub(crate) mod replay;
 pub mod source;

@@ -1,6 +1,7 @@
 //! Owns the names of encoders with their settings: what a compression recipe says of a stream.
 
-use super::{Engine, go, klauspost, own};
+use super::libzstd::{self, FrameHints};
+use super::{Engine, go, klauspost, own, zlib};
 use crate::codec::{Cursor, DecodeError};
 
 /// A program that compresses, and how it was set.
@@ -12,6 +13,10 @@ pub enum Method {
     Klauspost(klauspost::Settings),
     /// Go's `compress/gzip`.
     Go(go::Settings),
+    /// zlib, GNU gzip or pigz.
+    Zlib(zlib::Settings),
+    /// The library libzstd.
+    Libzstd(libzstd::Settings),
 }
 
 /// What a gzip member's header says of who made it (RFC 1952, 2.3): reason to try one encoder before another, no more.
@@ -41,6 +46,14 @@ impl Method {
                 to.push(2);
                 settings.encode(to);
             }
+            Self::Zlib(settings) => {
+                to.push(3);
+                settings.encode(to);
+            }
+            Self::Libzstd(settings) => {
+                to.push(4);
+                settings.encode(to);
+            }
         }
     }
 
@@ -50,6 +63,8 @@ impl Method {
             0 => own::Settings::decode(cursor).map(Self::Own),
             1 => klauspost::Settings::decode(cursor).map(Self::Klauspost),
             2 => go::Settings::decode(cursor).map(Self::Go),
+            3 => zlib::Settings::decode(cursor).map(Self::Zlib),
+            4 => libzstd::Settings::decode(cursor).map(Self::Libzstd),
             _ => Err(cursor.bad("encoder")),
         }
     }
@@ -75,16 +90,33 @@ impl Method {
             Self::Own(settings) => settings.engine(),
             Self::Klauspost(settings) => settings.engine(),
             Self::Go(settings) => settings.engine(),
+            Self::Zlib(settings) => settings.engine(),
+            Self::Libzstd(settings) => settings.engine(),
         }
     }
 
-    /// Returns what may have made a stream, the likeliest first.
+    /// Returns what may have made a whole zstd blob, however many frames it has, that begins with this frame.
+    pub fn of_blob(first: FrameHints) -> Option<Self> {
+        own::Settings::of_blob(first).map(Self::Own)
+    }
+
+    /// Returns what may have made a zstd frame, the likeliest first.
+    pub fn of_frame(hints: FrameHints) -> Vec<Self> {
+        let settings = libzstd::Settings::candidates(hints).into_iter();
+        settings.map(Self::Libzstd).collect()
+    }
+
+    /// Returns what may have made a deflate stream, the likeliest first.
     pub fn candidates(hints: Hints) -> Vec<Self> {
         let own = own::Settings::candidates(hints).into_iter().map(Self::Own);
         let klauspost = klauspost::Settings::candidates(hints).into_iter();
         let go = go::Settings::candidates(hints).into_iter().map(Self::Go);
+        let zlib = zlib::Settings::candidates(hints)
+            .into_iter()
+            .map(Self::Zlib);
         own.chain(klauspost.map(Self::Klauspost))
             .chain(go)
+            .chain(zlib)
             .collect()
     }
 }
@@ -95,6 +127,8 @@ impl std::fmt::Display for Method {
             Self::Own(settings) => settings.fmt(f),
             Self::Klauspost(settings) => settings.fmt(f),
             Self::Go(settings) => settings.fmt(f),
+            Self::Zlib(settings) => settings.fmt(f),
+            Self::Libzstd(settings) => settings.fmt(f),
         }
     }
 }

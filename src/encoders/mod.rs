@@ -8,9 +8,11 @@ pub mod bits;
 pub mod go;
 pub mod huffman;
 pub mod klauspost;
+pub mod libzstd;
 pub mod method;
 pub mod own;
 pub mod tables;
+pub mod zlib;
 
 use std::io;
 
@@ -83,7 +85,8 @@ impl Engine {
             Self::Blocks(blocks) => {
                 let shape = blocks.shape();
                 let mut at = 0;
-                while let Some(end) = shape.end_of_inner(at, plain.len()) {
+                while shape.is_inner(at as u64, plain.len() as u64) {
+                    let end = at + shape.block;
                     let before = &plain[at.saturating_sub(shape.before)..at];
                     blocks.block(before, &plain[at..end], Place::Inner, to)?;
                     at = end;
@@ -96,13 +99,12 @@ impl Engine {
 }
 
 impl Shape {
-    /// Returns where the block that begins at `at` ends, unless it is the last of `len` bytes.
-    fn end_of_inner(&self, at: usize, len: usize) -> Option<usize> {
-        let end = at.checked_add(self.block)?;
-        let is_inner = match self.last {
+    /// Tells whether others follow the block that begins at `at`, of `len` bytes in all.
+    pub fn is_inner(&self, at: u64, len: u64) -> bool {
+        let end = at.saturating_add(self.block as u64);
+        match self.last {
             LastBlock::Full => end < len,
             LastBlock::Short => end <= len,
-        };
-        is_inner.then_some(end)
+        }
     }
 }

@@ -5,6 +5,7 @@ use crate::image::{Image, put_digest, take_digest};
 use crate::recipe::{self, REF_LEN, Segment, SegmentWriter, Trailer};
 use crate::rootfs::record::Record;
 use crate::store::inodes::Given;
+use crate::stream::StreamRecipe;
 use crate::tree::Node;
 
 /// What decodes, encodes to the same bytes. The first byte picks the record.
@@ -12,7 +13,7 @@ pub fn records(data: &[u8]) {
     let Some((which, data)) = data.split_first() else {
         return;
     };
-    let again = match which % 9 {
+    let again = match which % 10 {
         0 => Node::decode(data).ok().map(|node| whole_node(&node)),
         1 => image(data),
         2 => Given::decode(data).ok().map(|given| given.encode()),
@@ -21,6 +22,7 @@ pub fn records(data: &[u8]) {
         5 => digest(data),
         6 => return segments(data),
         7 => tree_record(data),
+        8 => stream(data),
         _ => return joined_segments(data),
     };
     if let Some(again) = again {
@@ -28,7 +30,7 @@ pub fn records(data: &[u8]) {
             again,
             data,
             "a record of kind {} has two spellings",
-            which % 9
+            which % 10
         );
     }
 }
@@ -65,6 +67,19 @@ fn tree_record(data: &[u8]) -> Option<Vec<u8>> {
     let again = Record::decode(&summed).ok()?.encode();
     assert_eq!(again, summed);
     Record::decode(data).ok().map(|record| record.encode())
+}
+
+/// A compression recipe is closed by a checksum, too.
+fn stream(data: &[u8]) -> Option<Vec<u8>> {
+    let body = data.len().checked_sub(32)?;
+    let mut summed = data.to_vec();
+    let sum = crate::digest::StreamSum::of(&data[..body]);
+    summed[body..].copy_from_slice(&sum.0);
+    let again = StreamRecipe::decode(&summed).ok()?.encode();
+    assert_eq!(again, summed);
+    StreamRecipe::decode(data)
+        .ok()
+        .map(|recipe| recipe.encode())
 }
 
 fn reference(data: &[u8]) -> Option<Vec<u8>> {

@@ -29,6 +29,7 @@ pub(super) struct Dead {
     pub(super) documents: Vec<Digest>,
     pub(super) blobs: Vec<Digest>,
     pub(super) recipes: Vec<DiffId>,
+    pub(super) streams: Vec<Digest>,
     pub(super) objects: Vec<ContentId>,
     pub(super) inodes: Vec<InodeId>,
 }
@@ -39,12 +40,14 @@ impl Dead {
             documents,
             blobs,
             recipes,
+            streams,
             objects,
             inodes,
         } = self;
         documents.is_empty()
             && blobs.is_empty()
             && recipes.is_empty()
+            && streams.is_empty()
             && objects.is_empty()
             && inodes.is_empty()
     }
@@ -73,6 +76,7 @@ impl Plan<'_> {
             documents,
             blobs,
             recipes,
+            streams,
             objects,
             inodes,
         } = &self.dead;
@@ -84,6 +88,8 @@ impl Plan<'_> {
         report.count_deleted(sizes, |report| &mut report.blobs);
         let sizes = weigh(store, recipes, paths::recipe)?;
         report.count_deleted(sizes, |report| &mut report.recipes);
+        let sizes = weigh(store, streams, paths::stream)?;
+        report.count_deleted(sizes, |report| &mut report.streams);
         let sizes = weigh(store, objects, paths::object)?;
         report.count_deleted(sizes, |report| &mut report.objects);
         let sizes = weigh(store, inodes, paths::inode)?;
@@ -107,6 +113,7 @@ fn look(collector: &Collector<'_>, watch: &dyn Watch) -> Result<(Marks, Dead, Re
     watch.check()?;
     look_at_inodes(store, &marks, (&mut dead, &mut report))?;
     look_at_recipes(store, &marks, (&mut dead, &mut report))?;
+    look_at_streams(store, &marks, (&mut dead, &mut report))?;
     look_at_blobs(store, &marks, (&mut dead, &mut report))?;
     report.strays.sort();
     let left = collector.left_mounts()?.into_iter();
@@ -183,6 +190,21 @@ fn look_at_recipes(
         let (goes, kept) = sort_out(&files, live);
         dead.recipes.extend(goes.into_iter().map(DiffId));
         report.recipes.add(kept);
+    }
+    report.strays.extend(walked.strays);
+    Ok(())
+}
+
+fn look_at_streams(
+    store: &Store,
+    marks: &Marks,
+    (dead, report): (&mut Dead, &mut Report),
+) -> Result<()> {
+    let walked = walk_digests(&store.root().join("streams"))?;
+    for files in walked.folders {
+        let (goes, kept) = sort_out(&files, |file| marks.has_blob(&file.id));
+        dead.streams.extend(goes);
+        report.streams.add(kept);
     }
     report.strays.extend(walked.strays);
     Ok(())

@@ -15,6 +15,8 @@ pub struct Report {
     pub inodes: Tally,
     /// Layers' recipes.
     pub recipes: Tally,
+    /// Compression recipes of layers' blobs.
+    pub streams: Tally,
     /// Blobs that hold JSON: manifests, indexes, configs.
     pub documents: Tally,
     /// All other blobs: kept layers, artifacts' files.
@@ -73,6 +75,7 @@ impl Report {
             objects,
             inodes,
             recipes,
+            streams,
             documents,
             blobs,
             freed: _,
@@ -81,7 +84,7 @@ impl Report {
             left_mounts: _,
             strays: _,
         } = self;
-        [objects, inodes, recipes, documents, blobs]
+        [objects, inodes, recipes, streams, documents, blobs]
             .iter()
             .all(|tally| tally.deleted == 0)
     }

@@ -144,6 +144,15 @@ impl Sweep<'_> {
         if !(dead.documents.is_empty() && dead.blobs.is_empty()) {
             self.collector.sync_below("blobs")?;
         }
+        let streams = Kind {
+            below: paths::stream,
+            is_live: Marks::has_blob,
+            tally: |report| &mut report.streams,
+        };
+        self.discard(&dead.streams, &streams)?;
+        if !dead.streams.is_empty() {
+            self.collector.sync_below("streams")?;
+        }
         let recipes = Kind {
             below: paths::recipe,
             is_live: Marks::has_layer,

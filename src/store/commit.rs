@@ -129,7 +129,8 @@ impl Store {
         // From the bottom up, as everything is put in place: each step durable before the next.
         self.bring_back_all(contents.iter().map(paths::object), Missing::Is)?;
         self.bring_back_all(layers.iter().map(paths::recipe), Missing::Is)?;
-        // The blob of a layer need not be kept.
+        // The blob of a layer need not be kept, or its compression recipe makes it.
+        self.bring_back_all(reach.layers.keys().map(paths::stream), Missing::IsFine)?;
         self.bring_back_all(reach.layers.keys().map(paths::blob), Missing::IsFine)?;
         let documents = reach.documents.keys().chain(reach.blobs.keys());
         self.bring_back_all(documents.map(paths::blob), Missing::Is)?;

@@ -24,6 +24,8 @@ pub(crate) enum Stored {
     Blob(Digest),
     /// The recipe of a layer.
     Recipe(DiffId),
+    /// The compression recipe of a layer's blob.
+    Stream(Digest),
     /// A content.
     Object(ContentId),
     /// A content with other metadata.
@@ -48,6 +50,7 @@ impl Stored {
         match folder {
             "blobs" => digest().map(Self::Blob),
             "layers" => digest().map(|digest| Self::Recipe(DiffId(digest))),
+            "streams" => digest().map(Self::Stream),
             "objects" => ContentId::from_hex(&hex).map(Self::Object),
             "inodes" => InodeId::from_hex(&hex).map(Self::Inode),
             _ => None,
@@ -59,6 +62,7 @@ impl Stored {
         match self {
             Self::Blob(digest) => paths::blob(digest),
             Self::Recipe(layer) => paths::recipe(layer),
+            Self::Stream(blob) => paths::stream(blob),
             Self::Object(id) => paths::object(id),
             Self::Inode(id) => paths::inode(id),
             Self::Catalog => PathBuf::from("catalog.redb"),
@@ -73,6 +77,7 @@ impl Stored {
         match self {
             Self::Blob(digest) => named("blob", digest),
             Self::Recipe(layer) => named("recipe", &layer.0),
+            Self::Stream(blob) => named("stream", blob),
             Self::Object(id) => format!("object-{}", id.hex()),
             Self::Inode(id) => format!("inode-{}", id.hex()),
             Self::Catalog => "catalog.redb".to_owned(),

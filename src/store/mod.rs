@@ -22,6 +22,7 @@ mod objects;
 pub(crate) mod paths;
 pub mod reach;
 mod recipes;
+mod streams;
 pub mod trash;
 pub(crate) mod variants;
 pub mod verify;
@@ -48,15 +49,46 @@ pub use find::host_platform;
 pub use made::NewBlob;
 pub use objects::LargeObject;
 pub use recipes::{RecipeFile, RecipeSink, Segments};
+pub(crate) use streams::LONGEST as LONGEST_STREAM;
 pub use writer::{BlobStage, Published, Writer};
 
 /// The `format` file: one line of version, one of each kind of feature flag. See `docs/format.md`, "Versions".
 const FORMAT: &str = "ocistore 1\ncompatible:\nread-only-compatible:\nincompatible:\n";
 
-/// The line of features without which a program must not write, and the one that this version knows: a store with it may
-/// have mounts, which are roots of collections.
-const READ_ONLY_COMPATIBLE: &str = "read-only-compatible:";
-const MOUNTS: &str = "mounts";
+/// What a store may have beyond its version, that older programs must know of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Feature {
+    /// Mounts, which are roots of collections.
+    Mounts,
+    /// Blobs of layers that are not kept, but made again: who knows no compression recipes would give other digests.
+    Streams,
+}
+
+impl Feature {
+    const ALL: [Self; 2] = [Self::Mounts, Self::Streams];
+
+    /// The line that it stands on: without knowing it a program must not write, or not even read.
+    fn line(self) -> &'static str {
+        match self {
+            Self::Mounts => "read-only-compatible",
+            Self::Streams => "incompatible",
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Mounts => "mounts",
+            Self::Streams => "streams",
+        }
+    }
+
+    /// Tells whether a store's `format` file says so.
+    fn is_in(self, format: &str) -> bool {
+        let lines = format.lines().filter_map(|line| line.split_once(':'));
+        let mut lines = lines.filter(|(line, _)| *line == self.line());
+        lines.any(|(_, flags)| flags.split_whitespace().any(|flag| flag == self.name()))
+    }
+}
 
 /// Beyond so many folders one sync of the file system is cheaper than a sync of each. So few in the crate's own tests
 /// that they go both ways.
@@ -217,23 +249,27 @@ impl Store {
         Ok(done)
     }
 
-    /// Has it say, before its first mount, that collections must know mounts.
-    fn need_mounts(&self) -> Result<()> {
+    /// Has it say, before it has the first of them, that programs must know of something.
+    fn need(&self, feature: Feature) -> Result<()> {
         let path = self.path("format");
         let read = || fs::read_to_string(&path).context("read", quoted(&path));
-        if has_mounts(&read()?) {
+        if feature.is_in(&read()?) {
             return Ok(());
         }
-        // An ocistore that knows no mounts may be collecting. It refuses the store from now on.
-        let _nobody_collects = self.lock_gc(&Unwatched)?;
+        // An ocistore that knows no mounts may be collecting. It refuses the store from now on. Of compression recipes it
+        // takes none.
+        let _nobody_collects = match feature {
+            Feature::Mounts => Some(self.lock_gc(&Unwatched)?),
+            Feature::Streams => None,
+        };
         let _lock = Lock::take(&self.path("locks/names"), With::Exclusive, Wait::Forever)?;
         let format = read()?;
-        if has_mounts(&format) {
+        if feature.is_in(&format) {
             return Ok(());
         }
-        let line = |line: &str| match line.starts_with(READ_ONLY_COMPATIBLE) {
-            true => format!("{line} {MOUNTS}\n"),
-            false => format!("{line}\n"),
+        let line = |line: &str| match line.split_once(':') {
+            Some((kind, _)) if kind == feature.line() => format!("{line} {}\n", feature.name()),
+            _ => format!("{line}\n"),
         };
         let format: String = format.lines().map(line).collect();
         let staged = self.path("tmp/new");
@@ -249,6 +285,11 @@ impl Store {
     /// Makes the catalog anew, with what `fill` puts in.
     pub fn create_catalog(&self, fill: impl FnOnce(&Change<'_>) -> Result<()>) -> Result<()> {
         self.catalog.create(&self.path("tmp/catalog.redb"), fill)
+    }
+
+    /// Has the catalog take no more of the disk than it needs.
+    pub(crate) fn shrink_catalog(&self) -> Result<()> {
+        self.catalog.shrink()
     }
 
     /// Reads the catalog in one transaction.
@@ -495,10 +536,12 @@ fn check_format(root: &Path, format: &str) -> Result<()> {
     for line in lines {
         let (kind, flags) = line.split_once(':').unwrap_or((line, ""));
         // Unknown compatible ones do no harm, the others do.
+        let is_known = |flag: &str| {
+            let mut known = Feature::ALL.iter();
+            known.any(|feature| (feature.line(), feature.name()) == (kind, flag))
+        };
         let mut unknown: Vec<&str> = flags.split_whitespace().collect();
-        if format!("{kind}:") == READ_ONLY_COMPATIBLE {
-            unknown.retain(|flag| *flag != MOUNTS);
-        }
+        unknown.retain(|flag| !is_known(flag));
         if kind != "compatible" && !unknown.is_empty() {
             return refuse(format!(
                 "it needs features this version does not have: {}",
@@ -507,13 +550,6 @@ fn check_format(root: &Path, format: &str) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn has_mounts(format: &str) -> bool {
-    let mut lines = format
-        .lines()
-        .filter_map(|l| l.strip_prefix(READ_ONLY_COMPATIBLE));
-    lines.any(|flags| flags.split_whitespace().any(|flag| flag == MOUNTS))
 }
 
 impl<'s> Reader<'s> {
@@ -597,6 +633,8 @@ mod tests {
         assert!(check_format(root, "ocistore 1\nread-only-compatible: mounts\n").is_ok());
         assert!(check_format(root, "ocistore 1\nread-only-compatible: mounts new\n").is_err());
         assert!(check_format(root, "ocistore 1\nincompatible: mounts\n").is_err());
+        assert!(check_format(root, "ocistore 1\nincompatible: streams\n").is_ok());
+        assert!(check_format(root, "ocistore 1\nread-only-compatible: streams\n").is_err());
         assert!(check_format(root, "ocistore 2\n").is_err());
     }
 }

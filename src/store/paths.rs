@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use crate::digest::{ContentId, DiffId, Digest, InodeId};
 
 /// What a store's folder holds beside files of its own root.
-pub(crate) const FOLDERS: [&str; 8] = [
-    "blobs", "objects", "inodes", "layers", "epochs", "locks", "tmp", "trash",
+pub(crate) const FOLDERS: [&str; 9] = [
+    "blobs", "objects", "inodes", "layers", "streams", "epochs", "locks", "tmp", "trash",
 ];
 
 /// Where a content's object is, below the store.
@@ -41,6 +41,15 @@ pub(crate) fn recipe(layer: &DiffId) -> PathBuf {
         "layers/{}/{}",
         layer.0.algorithm().name(),
         layer.0.hex()
+    ))
+}
+
+/// Where the compression recipe of a layer's blob is.
+pub(crate) fn stream(blob: &Digest) -> PathBuf {
+    PathBuf::from(format!(
+        "streams/{}/{}",
+        blob.algorithm().name(),
+        blob.hex()
     ))
 }
 

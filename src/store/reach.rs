@@ -168,6 +168,11 @@ impl Reach {
             || self.layers.contains_key(digest)
     }
 
+    /// Tells whether the blob itself has to be there: it is reached otherwise than as an image's layer.
+    pub fn needs_blob(&self, digest: &Digest) -> bool {
+        self.documents.contains_key(digest) || self.blobs.contains_key(digest)
+    }
+
     /// Returns the layers that are reached.
     pub fn diff_ids(&self) -> BTreeSet<DiffId> {
         self.images

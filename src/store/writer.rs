@@ -49,6 +49,8 @@ pub(super) struct Staged {
     pub(super) inodes: Vec<InodeId>,
     pub(super) blobs: HashSet<Digest>,
     pub(super) recipes: HashSet<DiffId>,
+    /// Compression recipes, by their blobs.
+    pub(super) streams: HashSet<Digest>,
 }
 
 /// What publishing put in place.
@@ -229,8 +231,9 @@ impl<'s> Writer<'s> {
             inodes,
             blobs,
             recipes,
+            streams,
         } = staged;
-        if objects.len() + inodes.len() + blobs.len() + recipes.len() > 0 {
+        if objects.len() + inodes.len() + blobs.len() + recipes.len() + streams.len() > 0 {
             self.sync_staged()?;
         }
         // From the bottom up: whoever finds a recipe takes its contents as there, after a crash in between too.
@@ -250,6 +253,13 @@ impl<'s> Writer<'s> {
             )?;
         }
         self.store.sync_folders(recipes.iter().map(paths::recipe))?;
+        for blob in &streams {
+            place(
+                &self.staged_stream(blob),
+                &self.store.path(paths::stream(blob)),
+            )?;
+        }
+        self.store.sync_folders(streams.iter().map(paths::stream))?;
         for digest in &blobs {
             place(
                 &self.staged_blob(digest),

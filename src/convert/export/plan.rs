@@ -12,9 +12,11 @@ use super::rewrite::{self, Rewritten};
 use super::stage::Stage;
 use super::{ExportReport, Exported, Job};
 use crate::compress::Compression;
-use crate::convert::assemble::assemble;
+use crate::convert::assemble::assemble_layer;
+use crate::convert::regenerate::regenerate;
 use crate::digest::{Algorithm, DiffId, Digest, DigestHasher};
 use crate::error::{Context, Error, Result, quoted};
+use crate::stream::StreamRecipe;
 use crate::wire::{Descriptor, Media};
 
 /// Everything that goes out.
@@ -42,6 +44,8 @@ pub(super) enum Origin {
     Kept,
     /// It is a layer's plain tar.
     Tar(DiffId),
+    /// It is a layer's blob that is not kept: it is made again.
+    Stream(Arc<StreamRecipe>),
     /// It was made anew, in this file.
     Made(PathBuf),
     /// It is a document that was rewritten.
@@ -149,6 +153,13 @@ fn fate(job: &Job<'_>, digest: &Digest, diff_id: &DiffId, now: Compression) -> R
     if stays && job.reader.store().blob_size(digest)?.is_some() {
         return Ok(Fate::Same(kept(job, digest)?));
     }
+    if stays && let Some(recipe) = job.reader.store().stream(digest)? {
+        return Ok(Fate::Same(Item {
+            digest: *digest,
+            size: recipe.size,
+            origin: Origin::Stream(Arc::new(recipe)),
+        }));
+    }
     // A plain tar is the same bytes again, whatever its media type calls it.
     if is_plain && (job.recompress.is_none() || compression == Compression::None) {
         let size = job.reader.store().recipe(diff_id)?.trailer().tar_size;
@@ -241,14 +252,7 @@ fn make_layer(job: &Job<'_>, stage: &Stage, layer: Wanted) -> Result<Made> {
 
 /// Writes a layer's tar, watched.
 pub(super) fn write_tar(job: &Job<'_>, diff_id: &DiffId, out: &mut dyn Write) -> Result<()> {
-    let store = job.reader.store();
-    let mut out = Watched { to: out, job };
-    assemble(
-        &store.recipe(diff_id)?,
-        &|id| store.open_object(id),
-        &mut out,
-    )?;
-    Ok(())
+    assemble_layer(job.reader.store(), diff_id, &mut Watched { to: out, job })
 }
 
 /// Writes a blob; what the store keeps must be what its digest says.
@@ -256,6 +260,10 @@ pub(super) fn write_item(job: &Job<'_>, item: &Item, out: &mut dyn Write) -> Res
     let mut out = Watched { to: out, job };
     match &item.origin {
         Origin::Tar(diff_id) => write_tar(job, diff_id, out.to),
+        Origin::Stream(recipe) => {
+            let tar = |to: &mut dyn Write| assemble_layer(job.reader.store(), &recipe.layer, to);
+            regenerate(recipe, tar, &mut out, job.watch)
+        }
         Origin::Bytes(bytes) => out.write_all(bytes).context("write the blob", item.digest),
         Origin::Kept => {
             let actual = copy(job.reader.store().open_blob(&item.digest)?, item, &mut out)?;

@@ -79,7 +79,11 @@ impl Mender<'_> {
     pub(super) fn mend_recipes(&mut self, open: &Open) -> Result<()> {
         let layers = open.keys().filter_map(|what| match what {
             Stored::Recipe(layer) => Some(*layer),
-            Stored::Blob(_) | Stored::Object(_) | Stored::Inode(_) | Stored::Catalog => None,
+            Stored::Blob(_)
+            | Stored::Stream(_)
+            | Stored::Object(_)
+            | Stored::Inode(_)
+            | Stored::Catalog => None,
         });
         let layers: Vec<DiffId> = layers.collect();
         if layers.is_empty() {
@@ -132,7 +136,7 @@ impl Mender<'_> {
         Ok(())
     }
 
-    fn is_kept_whole(&self, blob: &Digest) -> Result<bool> {
+    pub(super) fn is_kept_whole(&self, blob: &Digest) -> Result<bool> {
         if self.store.blob_size(blob)?.is_none() {
             return Ok(false);
         }
@@ -203,7 +207,7 @@ impl Mender<'_> {
 }
 
 /// Copies a blob into its stage, which checks its digest.
-fn copy(from: &mut dyn Read, mut stage: BlobStage<'_>) -> Result<()> {
+pub(super) fn copy(from: &mut dyn Read, mut stage: BlobStage<'_>) -> Result<()> {
     let mut chunk = vec![0; 256 << 10];
     loop {
         match from.read(&mut chunk) {

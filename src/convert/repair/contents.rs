@@ -80,7 +80,11 @@ impl Mender<'_> {
                     wanted.inodes.wanted.insert(*id);
                     wanted.inodes.kin.insert(id.kin());
                 }
-                Stored::Object(_) | Stored::Blob(_) | Stored::Recipe(_) | Stored::Catalog => {}
+                Stored::Object(_)
+                | Stored::Blob(_)
+                | Stored::Stream(_)
+                | Stored::Recipe(_)
+                | Stored::Catalog => {}
             }
         }
         if objects.is_empty() && wanted.inodes.wanted.is_empty() {

@@ -9,6 +9,7 @@ mod contents;
 mod extract;
 mod offers;
 mod report;
+mod streams;
 #[cfg(test)]
 mod tests;
 
@@ -52,6 +53,9 @@ pub fn check(
     if findings.is_sound() {
         for (image, root) in roots? {
             findings.note_root(&image, &[image.manifest.to_string()], &root);
+        }
+        for (blob, names, why) in streams::wrong(store, watch, jobs)? {
+            findings.note_stream(&blob, names, &why);
         }
     }
     Ok(findings)
@@ -136,6 +140,7 @@ impl Mender<'_> {
     fn round(&mut self, found: &Findings, depth: Depth) -> Result<()> {
         let open = self.open(found);
         self.mend_blobs_from_sources(&open)?;
+        self.mend_streams(&open)?;
         self.mend_recipes(&open)?;
         if depth == Depth::Quick {
             return Ok(());

@@ -26,6 +26,9 @@ use crate::error::{Cause, Context as _, Error, Result, quoted};
 /// How much of the file redb may hold in memory.
 const CACHE_BYTES: usize = 32 << 20;
 
+/// The longest catalog that is shrunk: nobody else reads or writes it meanwhile.
+const SHRUNK_AT_MOST: u64 = 64 << 20;
+
 /// How long a process that was killed may take to let go of its last lock.
 const DYING: Duration = Duration::from_secs(10);
 
@@ -175,6 +178,17 @@ impl Catalog {
         let _lock = self.gate.pass(Mode::Exclusive)?;
         let database = say(&self.path, patiently(|| open_to_write(&self.path)))?;
         self.write(&database, write)
+    }
+
+    /// Gives unused pages back to the file system, where the file is small enough for nobody to wait for long.
+    pub(crate) fn shrink(&self) -> Result<()> {
+        let _lock = self.gate.pass(Mode::Exclusive)?;
+        let len = std::fs::metadata(&self.path).context("look at", quoted(&self.path))?;
+        if len.len() > SHRUNK_AT_MOST {
+            return Ok(());
+        }
+        let mut database = say(&self.path, patiently(|| open_to_write(&self.path)))?;
+        say(&self.path, database.compact()).map(drop)
     }
 
     fn write<T>(

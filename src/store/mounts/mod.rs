@@ -21,7 +21,7 @@ use rustix::fs::{Mode as Bits, OFlags};
 
 use super::inodes::{self, RefusedXattr, Stat};
 use super::locks::{Lock, Mode, Wait};
-use super::{Reader, Store, durable, writer};
+use super::{Feature, Reader, Store, durable, writer};
 use crate::digest::ContentId;
 use crate::error::{Cause, Context, Error, Result, quoted};
 use crate::meta::Meta;
@@ -201,7 +201,7 @@ impl<'s> Reader<'s> {
         root: &Meta,
     ) -> Result<(Locked<'s>, Vec<RefusedXattr>)> {
         let id = MountId::random()?;
-        self.store.need_mounts()?;
+        self.store.need(Feature::Mounts)?;
         let (staged, lock) = writer::own_folder(self.store, "mount-")?;
         let prepared = prepare(&staged, root).and_then(|(upper_root, refused)| {
             let record = Record {

@@ -122,6 +122,37 @@ pub(super) fn check_recipes(
     Ok((needed, damages))
 }
 
+/// Reads every compression recipe. What it makes is for whoever can put tars together to look at.
+pub(super) fn check_streams(
+    bench: Bench<'_>,
+    leads: &Leads,
+    result: &mut Findings,
+) -> Result<Vec<Damage>> {
+    let walked = walk_digests(&bench.store.root().join("streams"))?;
+    result.strays.extend(walked.strays);
+    let there: Vec<Digest> = walked
+        .folders
+        .iter()
+        .flatten()
+        .map(|file| file.id)
+        .collect();
+    result.checked.streams += there.len() as u64;
+    let read = there.par_iter().map(|blob| {
+        let kind = match bench.store.stream(blob) {
+            Ok(_) => return None,
+            Err(e) if matches!(e.cause(), Cause::Io(_)) => (Kind::Unreadable, e),
+            Err(e) => (Kind::StreamDamaged, e),
+        };
+        let finding = Finding::of_file(kind.0, &paths::stream(blob), kind.1.to_string());
+        Some(finding.needed_by(leads.of_blob(blob)).into())
+    });
+    Ok(read
+        .collect::<Vec<Option<Damage>>>()
+        .into_iter()
+        .flatten()
+        .collect())
+}
+
 fn read_recipe(
     bench: Bench<'_>,
     leads: &Leads,

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use self::names::Leads;
-use super::{Reader, Store};
+use super::{Reader, Store, paths};
 use crate::digest::{ContentId, Digest, InodeId, TreeId};
 use crate::error::{Error, Result};
 use crate::image::Image;
@@ -57,6 +57,8 @@ pub struct Checked {
     pub blobs: u64,
     /// Recipes read against their checksums.
     pub recipes: u64,
+    /// Compression recipes read against their checksums.
+    pub streams: u64,
     /// Tree nodes hashed.
     pub nodes: u64,
     /// Bytes of the files hashed.
@@ -96,6 +98,8 @@ pub enum Kind {
     RecipeMissing,
     /// A recipe's bytes are not what its checksum says.
     RecipeDamaged,
+    /// A compression recipe's bytes are not what its checksum says, or it does not make its blob.
+    StreamDamaged,
     /// An object that a layer needs is not there.
     Missing,
     /// An object is shorter than its content.
@@ -114,6 +118,13 @@ impl Findings {
     /// Tells whether nothing is wrong.
     pub fn is_sound(&self) -> bool {
         self.findings.is_empty()
+    }
+
+    /// Notes that a blob which is not kept cannot be made again. Making it is left to whoever can read tars.
+    pub fn note_stream(&mut self, blob: &Digest, names: Vec<String>, why: &str) {
+        let finding = Finding::of_file(Kind::StreamDamaged, &paths::stream(blob), why);
+        self.findings.push(finding.needed_by(names));
+        self.sort();
     }
 
     /// Notes the root that an image's layers give when its tree is computed anew, where the catalog has another.
@@ -245,6 +256,7 @@ fn check_all(bench: Bench<'_>) -> Result<Findings> {
     let mut result = Findings::default();
     let (leads, mut damages) = names::follow(bench.store)?;
     let (needed, damaged_recipes) = layers::check_recipes(bench, &leads, &mut result)?;
+    damages.extend(layers::check_streams(bench, &leads, &mut result)?);
     let total = match bench.depth {
         Depth::Full => Some(files::bytes_to_hash(bench.store, &needed)?),
         Depth::Quick => None,

@@ -63,7 +63,7 @@ fn recipe(sample: &Sample, image: &Image, at: usize) -> PathBuf {
     sample
         .store
         .root()
-        .join(super::super::paths::recipe(&image.layers[at].diff_id))
+        .join(paths::recipe(&image.layers[at].diff_id))
 }
 
 #[test]
