@@ -61,10 +61,7 @@ impl Compression {
     pub fn writer<W: Write>(self, to: W) -> io::Result<Compressor<W>> {
         Ok(match self {
             Self::None => Compressor::None(to),
-            Self::Gzip => Compressor::Gzip(flate2::write::GzEncoder::new(
-                to,
-                flate2::Compression::new(6),
-            )),
+            Self::Gzip => Compressor::Gzip(flate2::write::GzEncoder::new(to, GZIP_STREAM)),
             Self::Zstd => Compressor::Zstd(zstd::Encoder::new(to, 3)?),
         })
     }
@@ -108,6 +105,17 @@ impl<W: Write> Write for Compressor<W> {
             Self::Zstd(encoder) => encoder.flush(),
         }
     }
+}
+
+/// How hard a stream that is no blocks is deflated.
+const GZIP_STREAM: flate2::Compression = flate2::Compression::new(6);
+
+/// Deflates into memory.
+pub(crate) type Deflater = flate2::write::DeflateEncoder<Vec<u8>>;
+
+/// Returns a writer of the deflate stream in the gzip member that [`Compression::writer`] makes.
+pub(crate) fn deflater(to: Vec<u8>) -> Deflater {
+    Deflater::new(to, GZIP_STREAM)
 }
 
 /// How hard blocks are deflated: the next level takes a sixth longer, for a seventh of a percent.

@@ -39,6 +39,11 @@ pub struct Bytes {
     pub uncompressed: u64,
     /// The contents of all files of these layers, each once.
     pub unique: u64,
+    /// Those of the blobs that are kept beside their files, and that `compact` may drop: at most what it would win. Which can
+    /// be made again it only knows when it has tried.
+    pub kept: u64,
+    /// Those of the blobs that are not kept, and made again when they are needed.
+    pub regenerable: u64,
     /// What the whole store takes of the disk, its folders and what nothing names any more included, as `du` counts.
     pub disk: u64,
     /// What keeping every content once saves over keeping every layer's files: the bytes of all files in all layers,
@@ -135,6 +140,7 @@ pub fn measure(reader: &Reader<'_>, watch: &dyn Watch) -> Result<Df> {
             share: *share,
         });
     }
+    let (kept, regenerable) = kept_and_regenerable(store, &reach, &blobs)?;
     per_image.sort_by(|a, b| (a.names.first(), &a.digest).cmp(&(b.names.first(), &b.digest)));
     let (disk, on_disk) = disk_of(store)?;
     let Shares {
@@ -152,12 +158,33 @@ pub fn measure(reader: &Reader<'_>, watch: &dyn Watch) -> Result<Df> {
             compressed: blobs.values().sum(),
             uncompressed: tars,
             unique,
+            kept,
+            regenerable,
             disk,
             saved: in_layers.saturating_sub(unique),
         },
         on_disk,
         per_image,
     })
+}
+
+/// Returns how much of layers' blobs may go, and how much is made again, in bytes.
+fn kept_and_regenerable(
+    store: &Store,
+    reach: &Reach,
+    blobs: &BTreeMap<Digest, u64>,
+) -> Result<(u64, u64)> {
+    let (mut kept, mut regenerable) = (0, 0);
+    for (blob, size) in blobs {
+        let is_plain = reach.layers.get(blob).is_some_and(|layer| layer.0 == *blob);
+        if store.blob_size(blob)?.is_some() {
+            let may_go = !is_plain && !reach.needs_blob(blob);
+            kept += if may_go { *size } else { 0 };
+        } else if store.has_stream(blob)? {
+            regenerable += size;
+        }
+    }
+    Ok((kept, regenerable))
 }
 
 /// Returns the names that lead to each image.

@@ -266,3 +266,62 @@ fn a_blob_that_can_no_more_be_made_again_is_found() {
     assert!(!place.path("no/index.json").exists());
     assert_eq!(place.run(&["fsck"]).status.code(), Some(3));
 }
+
+#[test]
+fn an_import_with_auto_keeps_no_layer_that_is_made_again() {
+    let place = Place::new();
+    let before = place.export("a:1", "before");
+    place.ok(&["compact"]);
+    let kept = place.files("blobs");
+    let layout = place.path("before");
+    let import = [
+        "import",
+        layout.to_str().unwrap(),
+        "--name",
+        "b:1",
+        "--blobs",
+    ];
+    place.ok(&[&import[..], &["auto"]].concat());
+    assert_eq!(place.files("blobs"), kept);
+    assert_eq!(place.export("b:1", "again"), before);
+    // Whoever wants it kept gets that.
+    place.ok(&[&import[..], &["keep"]].concat());
+    assert_eq!(place.files("blobs").len(), kept.len() + 1);
+}
+
+#[test]
+fn an_import_with_auto_says_what_became_of_each_new_layer() {
+    let place = Place::new();
+    let before = place.export("a:1", "before");
+    let layout = place.path("before");
+    fs::remove_dir_all(place.path("store")).unwrap();
+    let args = [
+        "import",
+        layout.to_str().unwrap(),
+        "--name",
+        "b:1",
+        "--blobs",
+        "auto",
+        "--json",
+    ];
+    let value: Value = serde_json::from_str(&place.ok(&args)).unwrap();
+    let compacted = &value["compacted"];
+    let dropped = compacted["blobs"].as_u64().unwrap();
+    let kept = compacted["kept"].as_array().unwrap().len() as u64;
+    // How long the proof takes is up to the machine.
+    assert_eq!(dropped + kept, 1, "{compacted}");
+    assert_eq!(place.files("streams").len() as u64, dropped);
+    assert_eq!(
+        place.files("blobs").len() as u64,
+        before.len() as u64 - dropped
+    );
+    assert_eq!(place.export("b:1", "again"), before);
+    let df: Value = serde_json::from_str(&place.ok(&["df", "--json"])).unwrap();
+    let bytes = &df["bytes"];
+    let (kept, made) = (
+        bytes["kept"].as_u64().unwrap(),
+        bytes["regenerable"].as_u64().unwrap(),
+    );
+    assert_eq!(kept + made, bytes["compressed"].as_u64().unwrap());
+    assert_eq!(made > 0, dropped > 0);
+}

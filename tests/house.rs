@@ -20,7 +20,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("sha2", &["digest.rs"]),
     ("signal_hook", &["cli/terminal.rs"]),
     ("xattr", &["store/inodes.rs"]),
-    ("zstd", &["compress.rs"]),
+    ("zstd", &["compress.rs", "encoders/libzstd/"]),
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {

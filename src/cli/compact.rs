@@ -5,7 +5,7 @@ use serde_json::json;
 use super::args::Compact;
 use super::output::{self, Output};
 use super::session::Session;
-use crate::convert::compact::{Act, Options, Report, compact};
+use crate::convert::compact::{Act, Options, Report, Scope, compact};
 use crate::error::Result;
 
 pub(super) fn run(session: &Session, args: &Compact) -> Result<()> {
@@ -15,10 +15,11 @@ pub(super) fn run(session: &Session, args: &Compact) -> Result<()> {
             true => Act::Tell,
             false => Act::Drop,
         },
+        scope: Scope::All,
         jobs: session.jobs(),
         patience: session.patience(args.wait),
     };
-    let report = compact(&store, options, session.watch())?;
+    let report = compact(&store, &options, session.watch())?;
     Output {
         text: text(&report, args),
         json: json!({"dry_run": args.dry_run, "report": report}),

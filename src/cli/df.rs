@@ -44,6 +44,16 @@ fn text(df: &Df) -> String {
             bytes.saved,
             "against every layer's files once".to_owned(),
         ),
+        row(
+            "kept beside files",
+            bytes.kept,
+            "compressed layers; `ocistore compact` drops those that can be made again".to_owned(),
+        ),
+        row(
+            "made again",
+            bytes.regenerable,
+            "compressed layers that compact dropped".to_owned(),
+        ),
         row("on disk", bytes.disk, String::new()),
         row("  objects", on_disk.objects, String::new()),
         row(
@@ -57,7 +67,11 @@ fn text(df: &Df) -> String {
             "documents and kept layers".to_owned(),
         ),
         row("  recipes", on_disk.recipes, String::new()),
-        row("  other", on_disk.other, "catalog and names".to_owned()),
+        row(
+            "  other",
+            on_disk.other,
+            "catalog, names, compression recipes".to_owned(),
+        ),
     ];
     let mut lines = vec![
         ["IMAGE", "DIGEST", "LAYERS", "FILES", "SHARED", "ONLY HERE"]

@@ -1,5 +1,6 @@
 //! Owns the names of encoders with their settings: what a compression recipe says of a stream.
 
+use super::libzstd::{self, FrameHints};
 use super::{Engine, go, klauspost, own, zlib};
 use crate::codec::{Cursor, DecodeError};
 
@@ -14,6 +15,8 @@ pub enum Method {
     Go(go::Settings),
     /// zlib, GNU gzip or pigz.
     Zlib(zlib::Settings),
+    /// The library libzstd.
+    Libzstd(libzstd::Settings),
 }
 
 /// What a gzip member's header says of who made it (RFC 1952, 2.3): reason to try one encoder before another, no more.
@@ -47,6 +50,10 @@ impl Method {
                 to.push(3);
                 settings.encode(to);
             }
+            Self::Libzstd(settings) => {
+                to.push(4);
+                settings.encode(to);
+            }
         }
     }
 
@@ -57,6 +64,7 @@ impl Method {
             1 => klauspost::Settings::decode(cursor).map(Self::Klauspost),
             2 => go::Settings::decode(cursor).map(Self::Go),
             3 => zlib::Settings::decode(cursor).map(Self::Zlib),
+            4 => libzstd::Settings::decode(cursor).map(Self::Libzstd),
             _ => Err(cursor.bad("encoder")),
         }
     }
@@ -83,10 +91,22 @@ impl Method {
             Self::Klauspost(settings) => settings.engine(),
             Self::Go(settings) => settings.engine(),
             Self::Zlib(settings) => settings.engine(),
+            Self::Libzstd(settings) => settings.engine(),
         }
     }
 
-    /// Returns what may have made a stream, the likeliest first.
+    /// Returns what may have made a whole zstd blob, however many frames it has, that begins with this frame.
+    pub fn of_blob(first: FrameHints) -> Option<Self> {
+        own::Settings::of_blob(first).map(Self::Own)
+    }
+
+    /// Returns what may have made a zstd frame, the likeliest first.
+    pub fn of_frame(hints: FrameHints) -> Vec<Self> {
+        let settings = libzstd::Settings::candidates(hints).into_iter();
+        settings.map(Self::Libzstd).collect()
+    }
+
+    /// Returns what may have made a deflate stream, the likeliest first.
     pub fn candidates(hints: Hints) -> Vec<Self> {
         let own = own::Settings::candidates(hints).into_iter().map(Self::Own);
         let klauspost = klauspost::Settings::candidates(hints).into_iter();
@@ -108,6 +128,7 @@ impl std::fmt::Display for Method {
             Self::Klauspost(settings) => settings.fmt(f),
             Self::Go(settings) => settings.fmt(f),
             Self::Zlib(settings) => settings.fmt(f),
+            Self::Libzstd(settings) => settings.fmt(f),
         }
     }
 }

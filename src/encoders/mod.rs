@@ -8,6 +8,7 @@ pub mod bits;
 pub mod go;
 pub mod huffman;
 pub mod klauspost;
+pub mod libzstd;
 pub mod method;
 pub mod own;
 pub mod tables;

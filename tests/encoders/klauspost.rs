@@ -18,7 +18,7 @@ fn peer() -> Option<Peer> {
 /// Returns the generation of the peer: that of Debian's package, or what `OCISTORE_PEER_KLAUSPOST_GENERATION` says.
 fn generation() -> Generation {
     let name = std::env::var("OCISTORE_PEER_KLAUSPOST_GENERATION");
-    let name = name.unwrap_or_else(|_| "V1_15_10".into());
+    let name = name.unwrap_or_else(|_| "V1_15_11".into());
     let is_named = |one: &Generation| format!("{one:?}") == name;
     Generation::ALL.into_iter().find(is_named).unwrap()
 }

@@ -11,6 +11,8 @@
 mod go;
 mod inputs;
 mod klauspost;
+mod layers;
+mod libzstd;
 mod own;
 mod peer;
 mod zlib;

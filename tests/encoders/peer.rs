@@ -7,9 +7,9 @@ use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use ocistore::encoders::Method;
+use ocistore::encoders::{Engine, Method};
 
-use super::inputs::{cases, input};
+use super::inputs::{Random, cases, input};
 
 /// Another program, at work.
 pub(crate) struct Peer {
@@ -109,4 +109,22 @@ pub(crate) fn go_driver(folder: &str, variable: &str, packages: &[&str]) -> Opti
         .unwrap();
     assert!(built.success());
     Some(Command::new(driver))
+}
+
+/// Returns what a method makes of an input that comes in pieces of any length.
+pub(crate) fn run_in_pieces(method: Method, plain: &[u8], random: &mut Random) -> Vec<u8> {
+    let stream = match method.engine() {
+        Engine::Stream(stream) => Some(stream),
+        Engine::Blocks(_) => None,
+    };
+    let mut stream = stream.unwrap();
+    let (mut frame, mut rest) = (Vec::new(), plain);
+    while !rest.is_empty() {
+        let most = random.pick(&[1, 700, 131_072, 300_000, 5_000_000]);
+        let (now, later) = rest.split_at(random.below(most + 1).min(rest.len()));
+        stream.write(now, &mut frame).unwrap();
+        rest = later;
+    }
+    stream.finish(&mut frame).unwrap();
+    frame
 }

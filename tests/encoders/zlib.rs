@@ -26,7 +26,7 @@ fn python(script: &str) -> Option<Peer> {
 }
 
 /// Whether there is a program; without it a test is skipped, unless `OCISTORE_REQUIRE_PEERS` is set.
-fn can_run(program: &str) -> bool {
+pub(crate) fn can_run(program: &str) -> bool {
     let other = std::env::var_os(format!("OCISTORE_PEER_{}", program.to_uppercase()));
     let path = other.unwrap_or_else(|| program.into());
     let there = Command::new(path).arg("--version").output().is_ok();

@@ -8,6 +8,7 @@ use std::os::unix::fs::FileExt as _;
 use super::Candidate;
 use crate::compress::{Compression, member_lengths};
 use crate::encoders::Method;
+use crate::encoders::libzstd::FrameHints;
 use crate::error::{Context, Result};
 use crate::gzip;
 
@@ -46,13 +47,36 @@ pub(super) fn frames(
     let head = read_at(file, candidate, 0, HEAD)?;
     match Compression::sniff(&head) {
         Compression::Gzip => {}
-        Compression::Zstd => return Ok(Err("it is compressed with zstd")),
+        Compression::Zstd => return Ok(frames_of_zstd(&head, candidate, tar_size)),
         Compression::None => return Ok(Err("it is not compressed")),
     }
     if let Some(frame) = only_member(file, candidate, &head, tar_size)? {
         return Ok(Ok(vec![frame]));
     }
     members(file, candidate)
+}
+
+/// Takes a blob of zstd for one frame, or for frames of our own: who made others is not known.
+fn frames_of_zstd(
+    head: &[u8],
+    candidate: &Candidate,
+    tar_size: u64,
+) -> std::result::Result<Vec<Frame>, &'static str> {
+    let Some(hints) = FrameHints::parse(head) else {
+        return Err("its zstd stream does not begin with a frame");
+    };
+    let mut methods: Vec<Method> = Method::of_blob(hints).into_iter().collect();
+    if hints.size.is_none_or(|size| size == tar_size) {
+        methods.extend(Method::of_frame(hints));
+    }
+    Ok(vec![Frame {
+        head: Vec::new(),
+        begin: 0,
+        end: candidate.size,
+        plain: tar_size,
+        tail: Vec::new(),
+        methods,
+    }])
 }
 
 /// Returns the only member of a blob, where the last bytes say that it is the only one.

@@ -10,6 +10,7 @@ mod report;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ pub use self::report::{Encoder, Kept, Report};
 
 use self::prove::{Proof, Proved};
 use crate::digest::{DiffId, Digest};
-use crate::error::{Error, Result};
+use crate::error::{Cause, Error, Result};
 use crate::store::reach::Reach;
 use crate::store::{Store, Writer};
 use crate::watch::Watch;
@@ -26,15 +27,35 @@ use crate::watch::Watch;
 /// How long layers are proved before what was proved so far is recorded and dropped.
 const ROUND: Duration = Duration::from_secs(20);
 
+/// How fast a thread makes a layer again, in bytes of its tar a second, as far as one can say before: what would take too long
+/// is not begun.
+const RATE: u64 = 60_000_000;
+
 /// How to go about it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Options {
+    /// Which layers.
+    pub scope: Scope,
     /// What becomes of blobs that can be made again.
     pub act: Act,
     /// How many layers are proved at a time.
     pub jobs: usize,
     /// How long to wait for commands that began earlier, and may be reading the blobs.
     pub patience: Duration,
+}
+
+/// Which layers are looked at, and for how long.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Scope {
+    /// All that a name leads to.
+    All,
+    /// Those of these blobs that can be proved in this time.
+    Some {
+        /// The blobs.
+        blobs: BTreeSet<Digest>,
+        /// The time, on all threads.
+        budget: Duration,
+    },
 }
 
 /// What becomes of blobs that can be made again.
@@ -55,9 +76,14 @@ struct Candidate {
 }
 
 /// Drops the blobs of layers that can be made again bit for bit.
-pub fn compact(store: &Store, options: Options, watch: &dyn Watch) -> Result<Report> {
+pub fn compact(store: &Store, options: &Options, watch: &dyn Watch) -> Result<Report> {
     let mut report = Report::default();
-    let candidates = candidates(store, &mut report)?;
+    let candidates = candidates(store, options, &mut report)?;
+    let deadline = match &options.scope {
+        Scope::All => None,
+        Scope::Some { budget, .. } => Some(Instant::now() + *budget),
+    };
+    let watch = &Until { watch, deadline };
     let total = candidates.iter().map(|candidate| candidate.size).sum();
     watch.begin("proving layers", Some(total));
     let next = AtomicUsize::new(0);
@@ -67,7 +93,8 @@ pub fn compact(store: &Store, options: Options, watch: &dyn Watch) -> Result<Rep
         match options.act {
             Act::Tell => report.take_proved(&round),
             Act::Drop => {
-                let dropped = drop::drop_blobs(store, &round, options.patience, watch)?;
+                // What was proved in time is dropped, however late it is.
+                let dropped = drop::drop_blobs(store, &round, options.patience, watch.watch)?;
                 report.take_dropped(&round, &dropped);
             }
         }
@@ -84,12 +111,16 @@ pub fn compact(store: &Store, options: Options, watch: &dyn Watch) -> Result<Rep
 }
 
 /// Returns the kept blobs of layers, the largest first.
-fn candidates(store: &Store, report: &mut Report) -> Result<Vec<Candidate>> {
+fn candidates(store: &Store, options: &Options, report: &mut Report) -> Result<Vec<Candidate>> {
     let _reader = store.read()?;
     let reach = Reach::of_all(store)?;
     let mut candidates = Vec::new();
     for (blob, layer) in &reach.layers {
-        let Some(size) = store.blob_size(blob)? else {
+        let is_meant = match &options.scope {
+            Scope::All => true,
+            Scope::Some { blobs, .. } => blobs.contains(blob),
+        };
+        let Some(size) = store.blob_size(blob)?.filter(|_| is_meant) else {
             continue;
         };
         match reach.needs_blob(blob) {
@@ -102,15 +133,80 @@ fn candidates(store: &Store, report: &mut Report) -> Result<Vec<Candidate>> {
         }
     }
     candidates.sort_by_key(|candidate| (std::cmp::Reverse(candidate.size), candidate.blob));
-    Ok(candidates)
+    match options.scope {
+        Scope::All => Ok(candidates),
+        Scope::Some { budget, .. } => within(store, candidates, budget * jobs_of(options), report),
+    }
+}
+
+fn jobs_of(options: &Options) -> u32 {
+    u32::try_from(options.jobs).unwrap_or(1).max(1)
+}
+
+/// Why a layer stays that there was no time for.
+const NO_TIME: &str =
+    "proving that it can be made again would take too long here: `ocistore compact` takes the time";
+
+/// Picks what one thread could prove in `time`, the largest first.
+fn within(
+    store: &Store,
+    candidates: Vec<Candidate>,
+    time: Duration,
+    report: &mut Report,
+) -> Result<Vec<Candidate>> {
+    let mut left = time.as_secs_f64();
+    let mut picked = Vec::new();
+    for candidate in candidates {
+        let tar_size = store.recipe(&candidate.layer)?.trailer().tar_size;
+        let takes = Duration::from_millis(tar_size.saturating_mul(1000) / RATE).as_secs_f64();
+        match takes <= left {
+            true => {
+                left -= takes;
+                picked.push(candidate);
+            }
+            false => report.keep(&candidate.blob, candidate.size, NO_TIME),
+        }
+    }
+    Ok(picked)
+}
+
+/// Stops at a time of its own, too.
+struct Until<'w> {
+    watch: &'w dyn Watch,
+    deadline: Option<Instant>,
+}
+
+impl Until<'_> {
+    fn is_over(&self) -> bool {
+        self.deadline
+            .is_some_and(|deadline| Instant::now() >= deadline)
+    }
+}
+
+impl Watch for Until<'_> {
+    fn begin(&self, what: &str, total: Option<u64>) {
+        self.watch.begin(what, total);
+    }
+
+    fn advance(&self, bytes: u64) {
+        self.watch.advance(bytes);
+    }
+
+    fn end(&self) {
+        self.watch.end();
+    }
+
+    fn stop(&self) -> bool {
+        self.watch.stop() || self.is_over()
+    }
 }
 
 /// Proves some layers, several at a time, and records how they are made again.
 fn round(
     store: &Store,
     (candidates, next): (&[Candidate], &AtomicUsize),
-    options: Options,
-    watch: &dyn Watch,
+    options: &Options,
+    watch: &Until<'_>,
 ) -> Result<Vec<Proved>> {
     let writer = store.write()?;
     let begin = Instant::now();
@@ -143,8 +239,13 @@ fn in_threads(jobs: usize, work: &(dyn Fn() + Sync)) -> Result<()> {
     Ok(())
 }
 
-fn take(writer: &Writer<'_>, candidate: &Candidate, act: Act, watch: &dyn Watch) -> Result<Proved> {
-    let proof = prove::prove(writer.store(), candidate, watch)?;
+fn take(writer: &Writer<'_>, candidate: &Candidate, act: Act, watch: &Until<'_>) -> Result<Proved> {
+    let proof = match prove::prove(writer.store(), candidate, watch) {
+        Err(e) if matches!(e.cause(), Cause::Interrupted) && !watch.watch.stop() => {
+            Proof::None(NO_TIME.to_owned())
+        }
+        other => other?,
+    };
     if let (Act::Drop, Proof::Made(recipe)) = (act, &proof) {
         writer.stage_stream(recipe)?;
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::drop::drop_blobs;
 use super::frame::{Frame, frames};
 use super::prove::{Proof, Proved};
-use super::{Act, Candidate, Options, compact};
+use super::{Act, Candidate, Options, Scope, compact};
 use crate::compress::Compression;
 use crate::convert::regenerate::regenerate;
 use crate::digest::{DiffId, Digest};
@@ -155,6 +155,7 @@ fn members_and_padding_are_found() {
 }
 
 const OPTIONS: Options = Options {
+    scope: Scope::All,
     act: Act::Drop,
     jobs: 2,
     patience: Duration::ZERO,
@@ -164,7 +165,7 @@ const OPTIONS: Options = Options {
 fn what_is_not_compressed_stays() {
     let sample = Sample::new();
     sample.image("a:1", &[&[("usr/bin", b"bin")]]);
-    let report = compact(&sample.store, OPTIONS, &Unwatched).unwrap();
+    let report = compact(&sample.store, &OPTIONS, &Unwatched).unwrap();
     assert_eq!((report.blobs, report.kept.len()), (0, 1));
     assert!(report.kept[0].why.contains("not compressed"));
 }

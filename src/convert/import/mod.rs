@@ -3,7 +3,7 @@
 mod naming;
 mod take;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::admit::Admission;
 use super::gather::{Gathered, Gatherer};
@@ -25,6 +25,8 @@ pub enum Blobs {
     /// They are kept, so that export gives back the same bytes.
     #[default]
     Keep,
+    /// They are kept, but for those that are known to be made again, or that [`super::compact`] proves to be so in little time.
+    Auto,
     /// Only their files are kept: export makes the same tars, compressed anew.
     Drop,
 }
@@ -71,6 +73,8 @@ pub struct Options {
 pub struct Report {
     /// The names, and what they name now.
     pub images: Vec<(ImageName, Digest)>,
+    /// Their layers' blobs.
+    pub blobs: BTreeSet<Digest>,
     /// Layers taken in.
     pub layers_new: u64,
     /// Layers that were there already.
@@ -115,6 +119,7 @@ fn import_all(
     report.images = naming::name_roots(source, options, &mut report.warnings)?;
     let gathered = gather(writer, source, options, watch)?;
     watch.begin("importing", Some(gathered.bytes()));
+    report.blobs = gathered.layers.keys().copied().collect();
     let work = take::Work {
         writer,
         source,

@@ -197,12 +197,9 @@ impl<'a> Work<'a> {
                     diff_id,
                     compression,
                 } = layer;
-                // A plain layer is its own tar: recipe and contents are enough, kept it would be there twice.
-                let plain = descriptor.digest == diff_id.0;
-                let blobs = if plain {
-                    Blobs::Drop
-                } else {
-                    self.options.blobs
+                let blobs = match self.drops(layer) {
+                    true => Blobs::Drop,
+                    false => Blobs::Keep,
                 };
                 let job = self.job(descriptor, (*compression, Some(*diff_id)), blobs)?;
                 match known {
@@ -211,6 +208,21 @@ impl<'a> Work<'a> {
                     Known::All => bench.check(job, Proof::Label).map(Taken::Checked),
                 }
             }
+        }
+    }
+
+    /// Tells whether a layer's blob is not kept.
+    fn drops(&self, layer: &GatheredLayer) -> bool {
+        let blob = layer.descriptor.digest;
+        // A plain layer is its own tar: recipe and contents are enough, kept it would be there twice.
+        if blob == layer.diff_id.0 {
+            return true;
+        }
+        match self.options.blobs {
+            Blobs::Keep => false,
+            Blobs::Drop => true,
+            // A damaged compression recipe makes nothing.
+            Blobs::Auto => matches!(self.writer.store().stream(&blob), Ok(Some(_))),
         }
     }
 
@@ -255,13 +267,13 @@ impl<'a> Work<'a> {
 
     /// Proves that what is not kept can be made again, before anything relies on it.
     pub(super) fn prove(&self, gathered: &Gathered, layers: &[Layer]) -> Result<()> {
-        let dropped = |diff_id: &DiffId| {
-            gathered.layers.values().any(|l| {
-                l.diff_id == *diff_id
-                    && (self.options.blobs == Blobs::Drop || l.descriptor.digest == diff_id.0)
-            })
-        };
-        for layer in layers.iter().filter(|layer| dropped(&layer.diff_id)) {
+        let mut dropped: HashSet<DiffId> = HashSet::new();
+        for layer in gathered.layers.values() {
+            if self.drops(layer) {
+                dropped.insert(layer.diff_id);
+            }
+        }
+        for layer in layers.iter().filter(|l| dropped.contains(&l.diff_id)) {
             self.watch.check()?;
             let recipe = self.writer.recipe(&layer.diff_id)?;
             assemble(

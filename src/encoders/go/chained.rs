@@ -11,6 +11,12 @@ use crate::encoders::{Place, StreamEncoder};
 /// How far back a match may lie.
 const FAR: usize = 1 << 15;
 
+/// The same, among the positions of chains.
+const FAR_AS_POSITION: u32 = 1 << 15;
+
+/// Nothing is chained before, or nothing near enough.
+const END: u16 = u16::MAX;
+
 /// How much is held: twice as far, so that it moves down seldom.
 const HELD: usize = 2 * FAR;
 
@@ -34,7 +40,7 @@ const BLOCK: usize = 1 << 14;
 
 const HASH_BITS: u32 = 17;
 
-/// Positions are counted from 1 up to about this, then again.
+/// Positions are counted up to about this, then again.
 const HIGHEST: u32 = 1 << 30;
 
 /// How a level searches.
@@ -190,16 +196,14 @@ impl Chained {
         }
         let hash = hash(&self.held, self.at);
         let first = self.chains.insert(hash, self.at);
-        let least = self.at.saturating_sub(FAR);
-        // What was there before this position, or nothing: that wraps around.
-        if first < least || first >= self.at || ahead.min(LONGEST) <= longer_than {
+        let longest = ahead.min(LONGEST);
+        if first > self.at.min(FAR) || longest <= longer_than {
             return NOTHING;
         }
         let place = Around {
             held: &self.held,
             at: self.at,
-            least,
-            longest: ahead.min(LONGEST),
+            longest,
         };
         self.chains.longest(&place, first, self.search)
     }
@@ -271,9 +275,10 @@ impl StreamEncoder for Chained {
 struct Chains {
     /// The last position of each hash.
     last: Box<[u32; 1 << HASH_BITS]>,
-    /// The position before each one with the same hash.
-    previous: Box<[u32; FAR]>,
-    /// What is added to positions, so that they stay valid when bytes move down. Never 0: 0 is no position.
+    /// For each position the one before it with the same hash, both modulo [`FAR`], or [`END`].
+    before: Box<[u16; FAR]>,
+    /// What is added to positions, so that they stay valid when bytes move down: a multiple of [`FAR`], so that those
+    /// modulo `FAR` stay valid too, and not 0, so that a hash's position of 0 is too far away from all.
     base: u32,
 }
 
@@ -281,8 +286,7 @@ struct Chains {
 struct Around<'a> {
     held: &'a Held,
     at: usize,
-    /// The first position that is near enough.
-    least: usize,
+    /// How many bytes a match may have.
     longest: usize,
 }
 
@@ -290,37 +294,47 @@ impl Chains {
     fn new() -> Self {
         Self {
             last: zeros(),
-            previous: zeros(),
-            base: 1,
+            before: zeros(),
+            base: FAR_AS_POSITION,
         }
     }
 
-    /// Returns the last position of the hash; if there is none or it is no longer held, a position far beyond all.
+    /// Chains a position, and returns how far back the last one with the same hash is, which may be too far.
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "positions are below 2^16")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "positions are below 2^16, and those of chains below 2^15"
+    )]
     fn insert(&mut self, hash: u32, at: usize) -> usize {
         let last = &mut self.last[hash as usize & ((1 << HASH_BITS) - 1)];
-        self.previous[at % FAR] = *last;
-        let before = last.wrapping_sub(self.base);
-        *last = at as u32 + self.base;
-        before as usize
+        let position = at as u32 + self.base;
+        let step = position - *last;
+        self.before[at % FAR] = if step < FAR_AS_POSITION {
+            (*last % FAR_AS_POSITION) as u16
+        } else {
+            END
+        };
+        *last = position;
+        step as usize
     }
 
-    /// Returns the longest match, the nearest of those. `first` is at or above the least position.
+    /// Returns the longest match, the nearest of those. `first` is how far back the first candidate is.
     #[inline]
     fn longest(&self, place: &Around<'_>, first: usize, search: Search) -> Found {
-        let Around {
-            held, at, least, ..
-        } = *place;
-        let nice = search.nice.min(place.longest);
+        let Around { held, at, longest } = *place;
+        let nice = search.nice.min(longest);
+        let farthest = at.min(FAR);
         let mut found = NOTHING;
-        let mut candidate = first;
+        let mut distance = first;
+        let mut slot = (at - first) % FAR;
         // The last four bytes of a longer match.
         let mut wanted = word(held, at);
         for _ in 0..search.chain {
+            // At the farthest position this is already what comes before `at`, and leads beyond.
+            let before = self.before[slot];
+            let candidate = at - distance;
             if word(held, candidate + found.length - 3) == wanted {
-                let length = common(held, candidate, at, place.longest);
-                let distance = at - candidate;
+                let length = common(held, candidate, at, longest);
                 let is_near = length > SHORTEST || distance <= FAR_FOR_SHORTEST;
                 if length > found.length && is_near {
                     found = Found { length, distance };
@@ -330,26 +344,25 @@ impl Chains {
                     wanted = word(held, at + length - 3);
                 }
             }
-            if candidate == least {
-                // What was before is already the position that searches.
+            if before == END {
                 break;
             }
-            let next = self.previous[candidate % FAR].wrapping_sub(self.base) as usize;
-            if next < least || next >= candidate {
+            let next = usize::from(before) % FAR;
+            distance += slot.wrapping_sub(next) % FAR;
+            if distance > farthest {
                 break;
             }
-            candidate = next;
+            slot = next;
         }
         found
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "a window's length")]
     fn move_down(&mut self) {
-        self.base += FAR as u32;
+        self.base += FAR_AS_POSITION;
         if self.base > HIGHEST {
-            let less = self.base - 1;
-            self.base = 1;
-            for position in self.last.iter_mut().chain(self.previous.iter_mut()) {
+            let less = self.base - FAR_AS_POSITION;
+            self.base = FAR_AS_POSITION;
+            for position in &mut self.last[..] {
                 *position = position.saturating_sub(less);
             }
         }
@@ -359,6 +372,8 @@ impl Chains {
 /// Returns the four bytes at a position; the first one is the lowest.
 #[inline]
 fn word(held: &Held, at: usize) -> u32 {
+    // The masks say that no index is beyond the end.
+    let at = at & (HELD - 1);
     let at = &held[at..at + 4];
     u32::from_le_bytes([at[0], at[1], at[2], at[3]])
 }
@@ -372,6 +387,7 @@ fn hash(held: &Held, at: usize) -> u32 {
 #[inline]
 fn common(held: &Held, a: usize, b: usize, longest: usize) -> usize {
     let double = |at: usize| {
+        let at = at & (HELD - 1);
         let at = &held[at..at + 8];
         u64::from_le_bytes([at[0], at[1], at[2], at[3], at[4], at[5], at[6], at[7]])
     };

@@ -67,18 +67,7 @@ impl Block<'_> {
     pub(super) fn same(&self, at: usize, back: usize, end: usize) -> usize {
         let here = &self.bytes[at..end];
         let there = &self.bytes[at - back..end - back];
-        let (here, rest) = here.as_chunks::<8>();
-        let (there, other) = there.as_chunks::<8>();
-        let mut len = 0;
-        for (one, two) in here.iter().zip(there) {
-            let different = u64::from_le_bytes(*one) ^ u64::from_le_bytes(*two);
-            if different != 0 {
-                return len + (different.trailing_zeros() / 8) as usize;
-            }
-            len += 8;
-        }
-        let same = rest.iter().zip(other).take_while(|(one, two)| one == two);
-        len + same.count()
+        common(here, there)
     }
 
     /// Returns the length of a match whose first four bytes are known, up to deflate's longest.
@@ -139,6 +128,23 @@ impl Block<'_> {
             to.literals(&self.bytes[from..]);
         }
     }
+}
+
+/// Returns how many bytes are the same. There are as many of the second as of the first.
+#[inline]
+pub(super) fn common(one: &[u8], two: &[u8]) -> usize {
+    let (words, rest) = one.as_chunks::<8>();
+    let (others, other) = two.as_chunks::<8>();
+    let mut len = 0;
+    for (word, other) in words.iter().zip(others) {
+        let different = u64::from_le_bytes(*word) ^ u64::from_le_bytes(*other);
+        if different != 0 {
+            return len + (different.trailing_zeros() / 8) as usize;
+        }
+        len += 8;
+    }
+    let pairs = rest.iter().zip(other);
+    len + pairs.take_while(|(one, two)| one == two).count()
 }
 
 /// What was found.

@@ -5,6 +5,7 @@
 //! depend on how they were written (its stateless mode, flushes in between) are not made here.
 
 mod fast;
+mod lazy;
 mod level1;
 mod level3;
 mod level4;
@@ -15,6 +16,7 @@ mod tokens;
 mod writer;
 
 use self::fast::Finder;
+use self::lazy::{Effort, Lazy};
 use self::stream::{Compressor, Fast, Kind, Pieces, Plain, TAIL, Whole};
 use self::writer::Writer;
 use super::{Engine, Hints};
@@ -36,10 +38,14 @@ pub struct Settings {
 /// Versions that do not differ in what they make.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Generation {
-    /// 1.15.10 to 1.18.0.
-    V1_15_10,
-    /// 1.18.1 and later.
+    /// 1.15.11 to 1.15.14.
+    V1_15_11,
+    /// 1.15.15 to 1.18.0.
+    V1_15_15,
+    /// 1.18.1.
     V1_18_1,
+    /// 1.18.2 to 1.19.1.
+    V1_18_2,
 }
 
 /// Levels by what they do.
@@ -59,6 +65,12 @@ pub enum Level {
     Five,
     /// 6.
     Six,
+    /// 7.
+    Seven,
+    /// 8.
+    Eight,
+    /// 9, the slowest.
+    Nine,
     /// -2: no matches, only codes.
     Huffman,
 }
@@ -83,27 +95,43 @@ pub enum Framing {
 
 impl Generation {
     /// All of them, the oldest first.
-    pub const ALL: [Self; 2] = [Self::V1_15_10, Self::V1_18_1];
+    pub const ALL: [Self; 4] = [Self::V1_15_11, Self::V1_15_15, Self::V1_18_1, Self::V1_18_2];
 
     fn byte(self) -> u8 {
         match self {
-            Self::V1_15_10 => 4,
-            Self::V1_18_1 => 5,
+            Self::V1_15_11 => 11,
+            Self::V1_15_15 => 15,
+            Self::V1_18_1 => 21,
+            Self::V1_18_2 => 22,
         }
     }
 
+    /// Whether a header that may serve again has no more symbols than occur.
     fn has_exact_headers(self) -> bool {
         self >= Self::V1_18_1
+    }
+
+    /// Whether levels 7 to 9 try a better match two bytes later, and extend it back.
+    fn extends_back(self) -> bool {
+        self >= Self::V1_15_15
+    }
+
+    /// Whether level 9 weighs literals by at most half a window of them.
+    fn weighs_half_a_window(self) -> bool {
+        self >= Self::V1_18_2
     }
 }
 
 impl Level {
     /// All of them, the likeliest first.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::Five,
-        Self::Six,
+        Self::Nine,
         Self::One,
+        Self::Six,
         Self::Three,
+        Self::Seven,
+        Self::Eight,
         Self::Two,
         Self::Four,
         Self::Huffman,
@@ -120,6 +148,9 @@ impl Level {
             Self::Four => 4,
             Self::Five => 5,
             Self::Six => 6,
+            Self::Seven => 7,
+            Self::Eight => 8,
+            Self::Nine => 9,
             Self::Huffman => -2,
         }
     }
@@ -204,11 +235,20 @@ impl Settings {
             Level::Four => self.fast(level4::Level4::default()),
             Level::Five => self.fast(level5::Level5::new(2)),
             Level::Six => self.fast(level6::Level6::new(2)),
+            Level::Seven => self.lazy(12, 16, 24),
+            Level::Eight => self.lazy(30, 40, 64),
+            Level::Nine => self.lazy(258, 258, 1024),
         }
     }
 
     fn fast<F: Finder + 'static>(&self, finder: F) -> Box<dyn Compressor> {
         Box::new(Fast::new(finder, Writer::new(self, 7)))
+    }
+
+    fn lazy(&self, lazy: usize, nice: usize, chain: usize) -> Box<dyn Compressor> {
+        let effort = Effort { lazy, nice, chain };
+        let writer = Writer::new(self, 8);
+        Box::new(Lazy::new(effort, self.generation, writer))
     }
 
     /// Returns what may have made a stream with such a header, the likeliest first: pgzip's blocks of 1 MiB and of 256 KiB,
@@ -262,8 +302,10 @@ impl std::fmt::Display for Settings {
 impl std::fmt::Display for Generation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::V1_15_10 => "1.15.10 to 1.18.0",
-            Self::V1_18_1 => "1.18.1 to 1.19.1",
+            Self::V1_15_11 => "1.15.11 to 1.15.14",
+            Self::V1_15_15 => "1.15.15 to 1.18.0",
+            Self::V1_18_1 => "1.18.1",
+            Self::V1_18_2 => "1.18.2 to 1.19.1",
         })
     }
 }
