@@ -304,7 +304,9 @@ impl<R: BufRead> Read for Members<'_, R> {
 }
 
 /// Returns how long each gzip member of `from` is, and how many plain bytes are in it. Zeros may follow the last.
-pub fn member_lengths(from: impl BufRead) -> io::Result<Vec<(u64, u64)>> {
+///
+/// Where there are more than `most`, returns one more than these.
+pub fn member_lengths(from: impl BufRead, most: usize) -> io::Result<Vec<(u64, u64)>> {
     let mut from = Counting { from, read: 0 };
     let (mut members, mut sink) = (Vec::new(), io::sink());
     while from.fill_buf()?.first().is_some_and(|first| *first != 0) {
@@ -313,6 +315,9 @@ pub fn member_lengths(from: impl BufRead) -> io::Result<Vec<(u64, u64)>> {
         let plain = io::copy(&mut member, &mut sink)?;
         from = member.into_inner();
         members.push((from.read - begin, plain));
+        if members.len() > most {
+            return Ok(members);
+        }
     }
     skip_zeros(&mut from)?;
     Ok(members)
@@ -430,11 +435,12 @@ mod tests {
         );
         let lengths = [(one.len() as u64, 3), (two.len() as u64, 90_000)];
         let mut data = [one, two].concat();
-        assert_eq!(member_lengths(&data[..]).unwrap(), lengths);
+        assert_eq!(member_lengths(&data[..], 2).unwrap(), lengths);
         data.extend([0; 700]);
-        assert_eq!(member_lengths(&data[..]).unwrap(), lengths);
+        assert_eq!(member_lengths(&data[..], 2).unwrap(), lengths);
         data.push(1);
-        assert!(member_lengths(&data[..]).is_err());
+        assert!(member_lengths(&data[..], 2).is_err());
+        assert_eq!(member_lengths(&data[..], 1).unwrap(), lengths);
     }
 
     #[test]

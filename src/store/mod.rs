@@ -49,6 +49,7 @@ pub use find::host_platform;
 pub use made::NewBlob;
 pub use objects::LargeObject;
 pub use recipes::{RecipeFile, RecipeSink, Segments};
+pub(crate) use streams::LONGEST as LONGEST_STREAM;
 pub use writer::{BlobStage, Published, Writer};
 
 /// The `format` file: one line of version, one of each kind of feature flag. See `docs/format.md`, "Versions".

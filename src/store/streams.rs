@@ -8,9 +8,9 @@ use crate::digest::Digest;
 use crate::error::{Context, Error, Result, quoted};
 use crate::stream::StreamRecipe;
 
-/// The longest compression recipe that is read. One of a single gzip member takes 150 bytes, one of a member a file some
-/// 40 a file.
-const LONGEST: u64 = 64 << 20;
+/// The longest compression recipe that is written and read. One of a single gzip member takes 150 bytes, one of a member a
+/// file some 40 a file.
+pub(crate) const LONGEST: u64 = 32 << 20;
 
 impl Store {
     /// Returns how a layer's blob is made again, or `None` where the store cannot tell.
@@ -56,11 +56,21 @@ impl Store {
 impl Writer<'_> {
     /// Stages a compression recipe. Whoever does has made all of the blob by it, and compared its digest.
     pub fn stage_stream(&self, recipe: &StreamRecipe) -> Result<()> {
+        let bytes = recipe.encode();
+        // What is not read back is as good as not written: nothing may rely on it.
+        if bytes.len() as u64 > LONGEST || StreamRecipe::decode(&bytes).as_ref() != Ok(recipe) {
+            let why = "it would not be read again";
+            return Err(Error::failed(
+                "write the compression recipe of",
+                recipe.blob,
+                why,
+            ));
+        }
         self.store.need(Feature::Streams)?;
         let path = self.staged_stream(&recipe.blob);
         durable::remove(&path)?;
         let mut file = durable::create_new(&path)?;
-        io::Write::write_all(&mut file, &recipe.encode()).context("write", quoted(&path))?;
+        io::Write::write_all(&mut file, &bytes).context("write", quoted(&path))?;
         self.staged().streams.insert(recipe.blob);
         Ok(())
     }

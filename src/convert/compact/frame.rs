@@ -7,12 +7,21 @@ use std::os::unix::fs::FileExt as _;
 
 use super::Candidate;
 use crate::compress::{Compression, member_lengths};
-use crate::encoders::Method;
 use crate::encoders::libzstd::FrameHints;
+use crate::encoders::{Hints, Method};
 use crate::error::{Context, Result};
 use crate::gzip;
 
-/// A part of a blob, by who made it still unknown.
+/// A blob, taken apart.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Frames {
+    /// Its parts, in order; at least one.
+    pub(super) parts: Vec<Frame>,
+    /// Who may have made the largest part, the likeliest first.
+    pub(super) methods: Vec<Method>,
+}
+
+/// A part of a blob.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Frame {
     /// The bytes before the compressed stream.
@@ -25,8 +34,17 @@ pub(super) struct Frame {
     pub(super) plain: u64,
     /// The bytes behind it.
     pub(super) tail: Vec<u8>,
-    /// Who may have made the stream, the likeliest first.
-    pub(super) methods: Vec<Method>,
+}
+
+impl Frames {
+    /// Returns the largest part, by which who made all of them is found out.
+    pub(super) fn largest(&self) -> Option<&Frame> {
+        largest(&self.parts)
+    }
+}
+
+fn largest(parts: &[Frame]) -> Option<&Frame> {
+    parts.iter().max_by_key(|frame| frame.plain)
 }
 
 /// The bytes of a gzip member behind its stream: the checksum and the length (RFC 1952, 2.3.1).
@@ -34,6 +52,12 @@ const TRAILER: u64 = 8;
 
 /// The longest header that is looked at.
 const HEAD: usize = 64 << 10;
+
+/// The most members that a blob may have: one a file, in those that can be read from the middle.
+const MEMBERS: usize = 1 << 18;
+
+/// The most bytes beside compressed streams: they all go into the compression recipe.
+const BESIDE: usize = 8 << 20;
 
 /// The longest padding behind the last member that is kept.
 const PADDING: u64 = 1 << 20;
@@ -43,15 +67,18 @@ pub(super) fn frames(
     file: &File,
     candidate: &Candidate,
     tar_size: u64,
-) -> Result<Result<Vec<Frame>, &'static str>> {
+) -> Result<Result<Frames, &'static str>> {
     let head = read_at(file, candidate, 0, HEAD)?;
     match Compression::sniff(&head) {
         Compression::Gzip => {}
         Compression::Zstd => return Ok(frames_of_zstd(&head, candidate, tar_size)),
         Compression::None => return Ok(Err("it is not compressed")),
     }
-    if let Some(frame) = only_member(file, candidate, &head, tar_size)? {
-        return Ok(Ok(vec![frame]));
+    if let Some((frame, hints)) = only_member(file, candidate, &head, tar_size)? {
+        return Ok(Ok(Frames {
+            parts: vec![frame],
+            methods: Method::candidates(hints),
+        }));
     }
     members(file, candidate)
 }
@@ -61,7 +88,7 @@ fn frames_of_zstd(
     head: &[u8],
     candidate: &Candidate,
     tar_size: u64,
-) -> std::result::Result<Vec<Frame>, &'static str> {
+) -> std::result::Result<Frames, &'static str> {
     let Some(hints) = FrameHints::parse(head) else {
         return Err("its zstd stream does not begin with a frame");
     };
@@ -69,14 +96,14 @@ fn frames_of_zstd(
     if hints.size.is_none_or(|size| size == tar_size) {
         methods.extend(Method::of_frame(hints));
     }
-    Ok(vec![Frame {
+    let parts = vec![Frame {
         head: Vec::new(),
         begin: 0,
         end: candidate.size,
         plain: tar_size,
         tail: Vec::new(),
-        methods,
-    }])
+    }];
+    Ok(Frames { parts, methods })
 }
 
 /// Returns the only member of a blob, where the last bytes say that it is the only one.
@@ -85,7 +112,7 @@ fn only_member(
     candidate: &Candidate,
     head: &[u8],
     tar_size: u64,
-) -> Result<Option<Frame>> {
+) -> Result<Option<(Frame, Hints)>> {
     let Some(header) = gzip::header(head) else {
         return Ok(None);
     };
@@ -99,51 +126,63 @@ fn only_member(
     };
     let tail = read_at(file, candidate, end, 8)?;
     let says = u32::from_le_bytes([tail[4], tail[5], tail[6], tail[7]]);
-    Ok((u64::from(says) == tar_size & 0xffff_ffff).then(|| Frame {
+    let frame = Frame {
         head: head[..header.len].to_vec(),
         begin,
         end,
         plain: tar_size,
         tail,
-        methods: Method::candidates(header.hints),
-    }))
+    };
+    Ok((u64::from(says) == tar_size & 0xffff_ffff).then_some((frame, header.hints)))
 }
 
 /// Inflates all to find where members end.
-fn members(file: &File, candidate: &Candidate) -> Result<Result<Vec<Frame>, &'static str>> {
+fn members(file: &File, candidate: &Candidate) -> Result<Result<Frames, &'static str>> {
     let mut reader = file.try_clone().context("read the blob", candidate.blob)?;
     reader
         .seek(SeekFrom::Start(0))
         .context("read the blob", candidate.blob)?;
-    let Ok(lengths) = member_lengths(BufReader::with_capacity(256 << 10, reader)) else {
+    let reader = BufReader::with_capacity(256 << 10, reader);
+    let Ok(lengths) = member_lengths(reader, MEMBERS) else {
         return Ok(Err("its gzip stream is broken"));
     };
-    let (mut frames, mut at) = (Vec::new(), 0);
+    if lengths.len() > MEMBERS {
+        return Ok(Err("it has too many members"));
+    }
+    let (mut parts, mut at, mut beside) = (Vec::new(), 0, 0);
+    let (mut hints, mut most) = (None, 0);
     for (len, plain) in lengths {
         let head = read_at(file, candidate, at, HEAD)?;
         let Some(header) = gzip::header(&head) else {
             return Ok(Err("a gzip header in it is too long"));
         };
+        beside += header.len;
+        if beside > BESIDE {
+            return Ok(Err("its gzip headers take too much"));
+        }
+        if hints.is_none() || plain > most {
+            (hints, most) = (Some(header.hints), plain);
+        }
         let end = at + len - TRAILER;
-        frames.push(Frame {
+        parts.push(Frame {
             head: head[..header.len].to_vec(),
             begin: at + header.len as u64,
             end,
             plain,
             tail: read_at(file, candidate, end, 8)?,
-            methods: Method::candidates(header.hints),
         });
         at += len;
     }
     let padding = candidate.size - at;
-    match frames.last_mut() {
-        None => Ok(Err("it is empty")),
-        Some(_) if padding > PADDING => Ok(Err("too much padding follows its last member")),
-        Some(last) => {
+    match (parts.last_mut(), hints) {
+        (Some(_), _) if padding > PADDING => Ok(Err("too much padding follows its last member")),
+        (Some(last), Some(hints)) => {
             let len = usize::try_from(padding).unwrap_or_default();
             last.tail.extend(read_at(file, candidate, at, len)?);
-            Ok(Ok(frames))
+            let methods = Method::candidates(hints);
+            Ok(Ok(Frames { parts, methods }))
         }
+        _ => Ok(Err("it is empty")),
     }
 }
 

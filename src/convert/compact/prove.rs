@@ -6,13 +6,13 @@ use std::io::{self, Write};
 use std::os::unix::fs::FileExt as _;
 
 use super::Candidate;
-use super::frame::{self, Frame};
+use super::frame::{self, Frame, Frames};
 use crate::convert::assemble::assemble_layer;
 use crate::convert::regenerate::regenerate;
 use crate::digest::Digest;
 use crate::encoders::{Engine, Method, Place, StreamEncoder};
 use crate::error::{Cause, Error, Result};
-use crate::store::Store;
+use crate::store::{LONGEST_STREAM as LONGEST, Store};
 use crate::stream::{Body, Part, StreamRecipe};
 use crate::watch::Watch;
 
@@ -72,13 +72,13 @@ fn prove_watched(store: &Store, candidate: &Candidate, progress: &Progress<'_>) 
         Ok(frames) => frames,
         Err(why) => return Ok(Proof::None(why.to_owned())),
     };
-    let Some(first) = frames.iter().max_by_key(|frame| frame.plain) else {
-        return Ok(Proof::None("it is empty".to_owned()));
-    };
     let mut closest = None;
-    let fitting = fitting(store, candidate, (&file, &frames, first), &mut closest)?;
+    let fitting = fitting(store, candidate, (&file, &frames), &mut closest)?;
     for method in fitting.into_iter().take(TRIES) {
-        let recipe = recipe(candidate, &frames, method);
+        let recipe = recipe(candidate, &frames.parts, method);
+        if !is_worth_it(&recipe) {
+            return Ok(Proof::None(NOT_WORTH_IT.to_owned()));
+        }
         match make(store, &recipe, &file, progress)? {
             Made::Same => return Ok(Proof::Made(recipe)),
             Made::DiffersAt(at) => note(&mut closest, at, method),
@@ -91,6 +91,14 @@ fn prove_watched(store: &Store, candidate: &Candidate, progress: &Progress<'_>) 
         ),
         None => "nothing is known of who made it".to_owned(),
     }))
+}
+
+const NOT_WORTH_IT: &str = "what would have to be kept to make it again takes nearly as much";
+
+/// Whether a compression recipe is so much shorter than its blob that the blob may go for it, and short enough to be read.
+fn is_worth_it(recipe: &StreamRecipe) -> bool {
+    let len = recipe.encode().len() as u64;
+    len <= LONGEST && len <= recipe.size / 4
 }
 
 /// The encoder that came the farthest, and to where.
@@ -123,10 +131,14 @@ fn recipe(candidate: &Candidate, frames: &[Frame], method: Method) -> StreamReci
 fn fitting(
     store: &Store,
     candidate: &Candidate,
-    (file, frames, frame): (&File, &[Frame], &Frame),
+    (file, frames): (&File, &Frames),
     closest: &mut Closest,
 ) -> Result<Vec<Method>> {
+    let Some(frame) = frames.largest() else {
+        return Ok(Vec::new());
+    };
     let before: u64 = frames
+        .parts
         .iter()
         .take_while(|other| other.begin < frame.begin)
         .map(|frame| frame.plain)
@@ -143,7 +155,7 @@ fn fitting(
         packed: &packed,
     };
     let mut fitting = Vec::new();
-    for method in &frame.methods {
+    for method in &frames.methods {
         match trial.run(*method) {
             None => fitting.push(*method),
             Some(same) => note(closest, frame.begin + same as u64, *method),

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use super::drop::drop_blobs;
-use super::frame::{Frame, frames};
+use super::frame::{Frames, frames};
 use super::prove::{Proof, Proved};
 use super::{Act, Candidate, Options, Scope, compact};
 use crate::compress::Compression;
@@ -113,7 +113,7 @@ fn a_tar_that_is_another_is_damage() {
 }
 
 /// Takes a blob apart.
-fn apart(blob: &[u8], tar_size: u64) -> std::result::Result<Vec<Frame>, &'static str> {
+fn apart(blob: &[u8], tar_size: u64) -> std::result::Result<Frames, &'static str> {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(blob).unwrap();
     let digest = Digest::sha256(blob);
@@ -128,9 +128,9 @@ fn apart(blob: &[u8], tar_size: u64) -> std::result::Result<Vec<Frame>, &'static
 #[test]
 fn members_and_padding_are_found() {
     let (one, two) = (text(90_000), text(20));
-    let whole = |frames: &[Frame], blob: &[u8]| {
+    let whole = |frames: &Frames, blob: &[u8]| {
         let mut again: Vec<u8> = Vec::new();
-        for frame in frames {
+        for frame in &frames.parts {
             let at = |at: u64| usize::try_from(at).unwrap();
             again.extend(&frame.head);
             again.extend(&blob[at(frame.begin)..at(frame.end)]);
@@ -144,14 +144,31 @@ fn members_and_padding_are_found() {
         for padding in [0, 1, 700] {
             blob.extend(vec![0; padding]);
             let found = apart(&blob, tar_size).unwrap();
-            assert_eq!(found.len(), members.len());
-            let plain = found.iter().map(|frame| frame.plain);
+            assert_eq!(found.parts.len(), members.len());
+            let plain = found.parts.iter().map(|frame| frame.plain);
             assert!(plain.eq(members.iter().map(|plain| plain.len() as u64)));
             assert!(whole(&found, &blob) == blob);
         }
     }
     assert!(apart(&blob_of(&[&one])[..300], one.len() as u64).is_err());
     assert!(apart(&one, one.len() as u64).is_err());
+}
+
+#[test]
+fn a_blob_of_too_many_members_or_of_headers_is_left_alone() {
+    let empty = blob_of(&[b""]);
+    let many = empty.repeat((1 << 18) + 1);
+    assert!(apart(&many, 1).unwrap_err().contains("too many members"));
+    let mut large = vec![0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 0xff];
+    large.extend(60_000u16.to_le_bytes());
+    large.extend(vec![7; 60_000]);
+    large.extend(&empty[15..]);
+    assert!(
+        apart(&large.repeat(150), 1)
+            .unwrap_err()
+            .contains("headers")
+    );
+    assert!(apart(&large, 0).is_ok());
 }
 
 const OPTIONS: Options = Options {

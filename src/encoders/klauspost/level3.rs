@@ -41,9 +41,11 @@ impl Level3 {
                     let mut found = block.match_at(at, back);
                     if other <= NEAR && is_four(other) {
                         let second = block.match_at(at, other);
-                        if second.len > found.len {
-                            found = second;
-                        }
+                        found = if second.len > found.len {
+                            second
+                        } else {
+                            found
+                        };
                     }
                     return Some((found, next));
                 }
