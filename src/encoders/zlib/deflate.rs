@@ -17,6 +17,8 @@ pub(super) enum Family {
     Zlib,
     /// The last matches depend on what is left in the window behind the input's end.
     Gnu,
+    /// As GNU gzip's beginnings were: what is left is not even made zeros.
+    Busybox,
 }
 
 /// What makes an encoder of this family.
@@ -115,8 +117,10 @@ impl Deflate {
         );
         self.window.fill(&[]);
         match self.shape.family {
-            Family::Gnu => {
-                self.window.end_with_zeros();
+            Family::Gnu | Family::Busybox => {
+                if self.shape.family == Family::Gnu {
+                    self.window.end_with_zeros();
+                }
                 self.walk(
                     Until {
                         ahead: 1,
@@ -167,7 +171,7 @@ impl Deflate {
             let room = self.matched(found);
             self.go_on(found.len);
             if found.len <= level.lazy
-                && (self.window.ahead >= SHORTEST || self.shape.family == Family::Gnu)
+                && (self.window.ahead >= SHORTEST || self.shape.family != Family::Zlib)
             {
                 for next in at + 1..at + found.len {
                     self.window.insert(next);
@@ -210,7 +214,7 @@ impl Deflate {
     /// Notes a place, if there are bytes enough, and returns the one before it.
     #[inline]
     fn note(&mut self, at: usize) -> usize {
-        match self.window.ahead >= SHORTEST || self.shape.family == Family::Gnu {
+        match self.window.ahead >= SHORTEST || self.shape.family != Family::Zlib {
             true => self.window.insert(at),
             false => 0,
         }
@@ -222,7 +226,7 @@ impl Deflate {
         let end = at + len - 1;
         let end = match self.shape.family {
             Family::Zlib => end.min((at + self.window.ahead + 1).saturating_sub(SHORTEST)),
-            Family::Gnu => end,
+            Family::Gnu | Family::Busybox => end,
         };
         for next in at + 1..end {
             self.window.insert(next);
@@ -240,7 +244,7 @@ impl Deflate {
             beat,
             nice: match self.shape.family {
                 Family::Zlib => level.nice.min(ahead),
-                Family::Gnu => level.nice,
+                Family::Gnu | Family::Busybox => level.nice,
             },
             chain: match beat >= level.good {
                 true => level.chain / 4,

@@ -1,4 +1,5 @@
-//! Owns the streams of the zlib family: zlib itself (Python, Java, Bazel), GNU gzip and pigz.
+//! Owns the streams of the zlib family: zlib itself (Python, Java, Bazel), GNU gzip,
+//! BusyBox's gzip and pigz.
 //!
 //! All take the decisions of Jean-loup Gailly's and Mark Adler's deflate, which is under the zlib license, and of GNU
 //! gzip, where it began; they are read there and made again here (`docs/decisions/0003-our-own-zlib-decisions.md`).
@@ -9,6 +10,8 @@ mod huffman;
 mod level;
 mod pigz;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod tokens;
 mod window;
 
@@ -41,6 +44,24 @@ pub enum Settings {
         /// How hard it sought.
         level: Level,
     },
+    /// BusyBox's gzip, which has no level below 4.
+    Busybox {
+        /// How hard it sought.
+        level: Level,
+        /// How it was built.
+        size: BusyboxSize,
+    },
+}
+
+/// How much memory BusyBox's gzip was built to take (`CONFIG_GZIP_FAST`).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum BusyboxSize {
+    /// 0, which is the default.
+    Small,
+    /// 1.
+    Medium,
+    /// 2, as Debian has it.
+    Large,
 }
 
 /// A compression level: 1 to 9.
@@ -92,6 +113,25 @@ impl Memory {
     }
 }
 
+impl BusyboxSize {
+    fn number(self) -> u8 {
+        match self {
+            Self::Small => 0,
+            Self::Medium => 1,
+            Self::Large => 2,
+        }
+    }
+
+    fn decode(cursor: &mut Cursor<'_>) -> Result<Self, DecodeError> {
+        match cursor.byte()? {
+            0 => Ok(Self::Small),
+            1 => Ok(Self::Medium),
+            2 => Ok(Self::Large),
+            _ => Err(cursor.bad("size")),
+        }
+    }
+}
+
 impl BlockSize {
     /// What pigz takes unless told otherwise: 128 KiB.
     pub const DEFAULT: Self = Self(128);
@@ -118,6 +158,7 @@ impl Settings {
                 put_varint(to, u64::from(block.0));
             }
             Self::Gnu { level } => to.extend([2, level.0]),
+            Self::Busybox { level, size } => to.extend([3, level.0, size.number()]),
         }
     }
 
@@ -135,6 +176,13 @@ impl Settings {
             2 => Ok(Self::Gnu {
                 level: Level::decode(cursor)?,
             }),
+            3 => Ok(Self::Busybox {
+                level: match Level::decode(cursor)? {
+                    Level(1..=3) => return Err(cursor.bad("compression level")),
+                    level => level,
+                },
+                size: BusyboxSize::decode(cursor)?,
+            }),
             _ => Err(cursor.bad("program")),
         }
     }
@@ -147,6 +195,7 @@ impl Settings {
                 pigz::pigz(shape, form, block.0 as usize * 1024)
             }
             Self::Gnu { level } => stream::gnu(level.0),
+            Self::Busybox { level, size } => stream::busybox(level.0, size),
         }
     }
 
@@ -166,6 +215,10 @@ impl Settings {
                 .iter()
                 .map(move |&level| Self::Pigz { level, form, block })
         };
+        let busybox = |size| {
+            let slow = levels.iter().filter(|level| level.0 > 3);
+            slow.map(move |&level| Self::Busybox { level, size })
+        };
         let mut all = Vec::new();
         if hints.system == 3 {
             all.extend(gnu.chain(pigz(Form::Parallel)).chain(pigz(Form::OneThread)));
@@ -173,6 +226,11 @@ impl Settings {
         all.extend(zlib(Memory::DEFAULT).chain(zlib(Memory(9))));
         if hints.system == 3 {
             all.extend(pigz(Form::Independent));
+            if !hints.has_name {
+                all.extend(busybox(BusyboxSize::Large));
+                all.extend(busybox(BusyboxSize::Small));
+                all.extend(busybox(BusyboxSize::Medium));
+            }
         }
         all
     }
@@ -201,6 +259,14 @@ impl std::fmt::Display for Settings {
                 }
             }
             Self::Gnu { level } => write!(f, "GNU gzip, level {}", level.0),
+            Self::Busybox { level, size } => {
+                let built = match size {
+                    BusyboxSize::Small => "small",
+                    BusyboxSize::Medium => "medium",
+                    BusyboxSize::Large => "large",
+                };
+                write!(f, "BusyBox gzip, level {}, built {built}", level.0)
+            }
         }
     }
 }

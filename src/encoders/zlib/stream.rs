@@ -1,7 +1,8 @@
-//! Owns what comes as one stream: zlib's, and GNU gzip's.
+//! Owns what comes as one stream: zlib's, GNU gzip's and BusyBox's.
 
 use std::io;
 
+use super::BusyboxSize;
 use super::deflate::{Deflate, Family, Shape};
 use super::level::Level;
 use super::tokens::Ending;
@@ -39,6 +40,23 @@ pub(super) fn gnu(level: u8) -> Engine {
         } else {
             Ending::Full
         },
+    };
+    Engine::Stream(Box::new(Whole(Deflate::new(shape))))
+}
+
+/// Returns BusyBox's encoder.
+pub(super) fn busybox(level: u8, size: BusyboxSize) -> Engine {
+    let bits = match size {
+        BusyboxSize::Small => 13,
+        BusyboxSize::Medium => 14,
+        BusyboxSize::Large => 15,
+    };
+    let shape = Shape {
+        family: Family::Busybox,
+        level: Level::of(level),
+        hash_bits: bits,
+        tokens: 1 << bits,
+        ending: Ending::Early,
     };
     Engine::Stream(Box::new(Whole(Deflate::new(shape))))
 }

@@ -1,4 +1,6 @@
-"""Answers inputs with the raw deflate streams of a program that writes gzip members: GNU gzip or pigz.
+"""Answers inputs with the raw deflate streams of a program that writes gzip members: GNU gzip, pigz or `busybox gzip`.
+
+Another build of a program is named by OCISTORE_PEER_GZIP, OCISTORE_PEER_PIGZ or OCISTORE_PEER_BUSYBOX.
 
 Settings are the program's words, `gzip -6`; a word `file` has it read a file instead of a pipe. tests/encoders/peer.rs
 says how questions look.
@@ -14,7 +16,8 @@ read, write = sys.stdin.buffer.read, sys.stdout.buffer.write
 
 
 def run(words, plain):
-    command = [os.environ.get("OCISTORE_PEER_" + words[0].upper(), words[0]), "-cn", *words[1:]]
+    program = os.environ.get("OCISTORE_PEER_" + words[0].upper(), words[0])
+    command = [program, *words[1:], "-cn"]
     if "file" not in words:
         return subprocess.run(command, input=plain, capture_output=True, check=True).stdout
     command.remove("file")
