@@ -1,46 +1,12 @@
 //! Go's `compress/flate` beside ours. Debian's `go` is the peer, or the driver that `OCISTORE_PEER_GO` names, built from
 //! peers/go/main.go by another version.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
 use ocistore::digest::Digest;
 use ocistore::encoders::klauspost::Rounding;
 use ocistore::encoders::{Method, go};
 
 use super::inputs::input;
-use super::peer::{Peer, compare};
-
-/// Returns the driver, if there is a Go to build it.
-fn driver(name: &str) -> Option<PathBuf> {
-    if let Some(driver) = std::env::var_os("OCISTORE_PEER_GO") {
-        return Some(driver.into());
-    }
-    let is_there = Command::new("go").arg("version").output().is_ok();
-    assert!(
-        is_there || std::env::var_os("OCISTORE_REQUIRE_PEERS").is_none(),
-        "this test needs go"
-    );
-    if !is_there {
-        eprintln!("skipped: this test needs go");
-        return None;
-    }
-    let place = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let driver = place.join(name);
-    let source = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/encoders/peers/go/main.go"
-    );
-    let built = Command::new("go")
-        .args(["build", "-o"])
-        .args([driver.as_path(), Path::new(source)])
-        .env("GOCACHE", place.join("go-cache"))
-        .env("GO111MODULE", "off")
-        .status()
-        .unwrap();
-    assert!(built.success());
-    Some(driver)
-}
+use super::peer::{Peer, compare, go_driver};
 
 /// Go, and which generation it is.
 struct Go {
@@ -49,8 +15,8 @@ struct Go {
 }
 
 impl Go {
-    fn start(name: &str) -> Option<Self> {
-        let mut peer = Peer::start(&mut Command::new(driver(name)?));
+    fn start() -> Option<Self> {
+        let mut peer = Peer::start(&mut go_driver("go", "OCISTORE_PEER_GO", &[])?);
         let version = String::from_utf8(peer.ask("version", b"")).unwrap();
         let (version, processor) = version.split_once(' ').unwrap();
         let minor: u32 = version.split('.').nth(1).unwrap().parse().unwrap();
@@ -79,7 +45,7 @@ impl Go {
 
 #[test]
 fn go_makes_the_same_at_its_default_level() {
-    if let Some(mut go) = Go::start("go-default") {
+    if let Some(mut go) = Go::start() {
         let settings = [go.settings(-1, "")];
         compare(&mut go.peer, &settings, (0, 0));
     }
@@ -87,7 +53,7 @@ fn go_makes_the_same_at_its_default_level() {
 
 #[test]
 fn go_makes_the_same_at_every_level_whole_and_in_pieces() {
-    if let Some(mut go) = Go::start("go-levels") {
+    if let Some(mut go) = Go::start() {
         let settings = go.every_level();
         compare(&mut go.peer, &settings, (0, 0));
     }
@@ -102,7 +68,7 @@ fn write_golden_streams_of_go() {
         env!("CARGO_MANIFEST_DIR"),
         "/testdata/encoders/go/streams.txt"
     );
-    let mut go = Go::start("go-golden").unwrap();
+    let mut go = Go::start().unwrap();
     let hex = |bytes: &[u8]| -> String { bytes.iter().map(|byte| format!("{byte:02x}")).collect() };
     let (_, first) = go.settings(0, "");
     let generation = format!(" {}", hex(&first.to_bytes()[..2]));
