@@ -100,6 +100,11 @@ impl Method {
         own::Settings::of_blob(first).map(Self::Own)
     }
 
+    /// Tells whether it makes a few megabytes a second at the most.
+    pub fn is_slow(self) -> bool {
+        matches!(self, Self::Libzstd(settings) if settings.level > 12)
+    }
+
     /// Returns what may have made a zstd frame, the likeliest first.
     pub fn of_frame(hints: FrameHints) -> Vec<Self> {
         let settings = libzstd::Settings::candidates(hints).into_iter();

@@ -61,6 +61,10 @@ const MEMBERS: usize = 1 << 18;
 /// The most bytes beside compressed streams: they all go into the compression recipe.
 const BESIDE: usize = 8 << 20;
 
+/// The longest tar that the slowest encoders are tried on: they take minutes for some hundred megabytes, and with worker threads
+/// give nothing to compare before a part of that.
+const SLOW_AT_MOST: u64 = 8 << 20;
+
 /// The longest padding behind the last member that is kept.
 const PADDING: u64 = 1 << 20;
 
@@ -97,6 +101,9 @@ fn frames_of_zstd(
     let mut methods: Vec<Method> = Method::of_blob(hints).into_iter().collect();
     if hints.size.is_none_or(|size| size == tar_size) {
         methods.extend(Method::of_frame(hints));
+    }
+    if tar_size > SLOW_AT_MOST {
+        methods.retain(|method| !method.is_slow());
     }
     let parts = vec![Frame {
         head: Vec::new(),
