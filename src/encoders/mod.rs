@@ -7,6 +7,10 @@
 pub mod bits;
 pub mod go;
 pub mod huffman;
+/// The inputs of tests beside other programs, for the streams that these made once.
+#[cfg(test)]
+#[path = "../../tests/encoders/inputs.rs"]
+mod inputs;
 pub mod klauspost;
 pub mod libzstd;
 pub mod method;

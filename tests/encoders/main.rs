@@ -1,6 +1,7 @@
 //! Our encoders beside the programs that they are to equal: the same input to both, the same bytes from both.
 //!
 //! How many inputs there are is `OCISTORE_ENCODER_CASES`, 300 by default; the first one's seed is `OCISTORE_ENCODER_SEED`.
+//! With `OCISTORE_ENCODER_LARGEST` they are cut to so many bytes.
 
 #![expect(
     clippy::unwrap_used,

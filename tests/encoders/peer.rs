@@ -6,6 +6,7 @@
 use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use ocistore::encoders::{Engine, Method};
 
@@ -59,8 +60,12 @@ impl Drop for Peer {
 /// Compares both on many inputs: of `settings`, the peer's and ours, each input gets one pair in turn. `frame` is how many
 /// bytes of the peer's answers come before the stream, and after it.
 pub(crate) fn compare(peer: &mut Peer, settings: &[(String, Method)], frame: (usize, usize)) {
+    // For many inputs in little time.
+    let largest = std::env::var("OCISTORE_ENCODER_LARGEST");
+    let largest = largest.map_or(usize::MAX, |value| value.parse().unwrap());
     for seed in cases() {
-        let plain = input(seed);
+        let mut plain = input(seed);
+        plain.truncate(largest);
         let (name, method) = &settings[usize::try_from(seed).unwrap() % settings.len()];
         let theirs = peer.ask(name, &plain);
         let theirs = &theirs[frame.0..theirs.len() - frame.1];
@@ -76,6 +81,9 @@ pub(crate) fn compare(peer: &mut Peer, settings: &[(String, Method)], frame: (us
         );
     }
 }
+
+/// How many drivers were built, by whoever builds one.
+static BUILDING: Mutex<u32> = Mutex::new(0);
 
 /// Builds the driver of a folder of peers/ by Debian's Go and the Go packages of Debian, if they are there. The environment
 /// may name a driver that was built otherwise.
@@ -96,9 +104,10 @@ pub(crate) fn go_driver(folder: &str, variable: &str, packages: &[&str]) -> Opti
     }
     let place = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/encoders/peers");
-    // Tests of one peer build it side by side.
-    let thread = format!("{folder}-{:?}", std::thread::current().id());
-    let driver = place.join(thread);
+    // Tests of one peer want it side by side: each gets its own, and one is built at a time.
+    let mut number = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
+    *number += 1;
+    let driver = place.join(format!("{folder}-{}-{number}", std::process::id()));
     let built = Command::new("go")
         .args(["build", "-o"])
         .args([&driver, &peers.join(folder).join("main.go")])

@@ -4,14 +4,9 @@
 
 use super::{Generation, HUFFMAN_ONLY, Level, Settings};
 use crate::digest::Digest;
+use crate::encoders::inputs::{Random, input};
 use crate::encoders::klauspost::Rounding;
 use crate::encoders::{Engine, Hints, Method};
-
-#[expect(dead_code, reason = "some of it is for other tests")]
-#[path = "../../../tests/encoders/inputs.rs"]
-mod inputs;
-
-use inputs::{Random, input};
 
 /// One line: what Go made of an input.
 struct Golden {

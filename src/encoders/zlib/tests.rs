@@ -5,12 +5,8 @@
 use sha2::{Digest as _, Sha256};
 
 use super::{BlockSize, BusyboxSize, Form, Level, Memory, Settings};
+use crate::encoders::inputs::{Random, cases, input};
 use crate::encoders::{Engine, Hints, Method};
-
-#[path = "../../../tests/encoders/inputs.rs"]
-mod inputs;
-
-use inputs::{Random, cases, input};
 
 /// Returns each line's input, method and what the program made: its length and its SHA-256.
 fn golden() -> impl Iterator<Item = (u64, Method, usize, &'static str)> {
