@@ -6,6 +6,8 @@
 
 pub mod bits;
 pub mod go;
+#[cfg(test)]
+mod golden;
 pub mod huffman;
 pub mod klauspost;
 pub mod libzstd;
