@@ -6,6 +6,8 @@
 
 pub mod bits;
 pub mod go;
+#[cfg(test)]
+mod golden;
 pub mod huffman;
 /// The inputs of tests beside other programs, for the streams that these made once.
 #[cfg(test)]

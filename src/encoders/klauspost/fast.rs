@@ -29,8 +29,13 @@ pub(super) struct Block<'a> {
 impl Block<'_> {
     /// Returns where no match begins any more, unless the block is too short for any.
     pub(super) fn limit(&self) -> Option<usize> {
-        let is_long = self.bytes.len() - self.start > MARGIN + 1;
-        is_long.then(|| self.bytes.len() - MARGIN)
+        self.limit_within(MARGIN)
+    }
+
+    /// Returns where no match begins any more, in a block whose last bytes are `margin`.
+    pub(super) fn limit_within(&self, margin: usize) -> Option<usize> {
+        let is_long = self.bytes.len() - self.start > margin + 1;
+        is_long.then(|| self.bytes.len() - margin)
     }
 
     #[inline]
@@ -203,7 +208,13 @@ pub(super) fn low(word: u64) -> u32 {
 /// Returns the hash of the first four bytes.
 #[inline]
 pub(super) fn hash4<const BITS: u32>(word: u64) -> usize {
-    (low(word).wrapping_mul(2_654_435_761) >> (32 - BITS)) as usize
+    hash4_by::<BITS>(word, 2_654_435_761)
+}
+
+/// Returns a hash of the first four bytes.
+#[inline]
+pub(super) fn hash4_by<const BITS: u32>(word: u64, factor: u32) -> usize {
+    (low(word).wrapping_mul(factor) >> (32 - BITS)) as usize
 }
 
 /// Returns the hash of the first five bytes.

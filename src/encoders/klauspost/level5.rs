@@ -1,6 +1,7 @@
 //! Owns level 5, the default: a table of four bytes and one of seven with two positions each, and a look at what the end
 //! of a match would match.
 
+use super::Generation;
 use super::fast::{Block, Finder, Match, Pair, REACH, Table, hash4, hash7, two};
 use super::tokens::Tokens;
 
@@ -19,11 +20,11 @@ pub(super) struct Level5 {
 }
 
 impl Level5 {
-    pub(super) fn new(skipped: usize) -> Self {
+    pub(super) fn new(generation: Generation) -> Self {
         Self {
             short: Table::default(),
             long: Table::default(),
-            skipped,
+            skipped: generation.skipped(),
         }
     }
 

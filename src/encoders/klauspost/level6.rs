@@ -1,5 +1,6 @@
 //! Owns level 6: level 5's tables, looked at longer, and the distance of the last match.
 
+use super::Generation;
 use super::fast::{Block, Finder, Match, Pair, REACH, Table, hash4, hash7, low, two};
 use super::tokens::Tokens;
 
@@ -25,11 +26,11 @@ struct Place {
 }
 
 impl Level6 {
-    pub(super) fn new(skipped: usize) -> Self {
+    pub(super) fn new(generation: Generation) -> Self {
         Self {
             short: Table::default(),
             long: Table::default(),
-            skipped,
+            skipped: generation.skipped(),
         }
     }
 

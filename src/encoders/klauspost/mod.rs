@@ -12,12 +12,16 @@ mod level4;
 mod level5;
 mod level6;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod tokens;
+mod versions;
 mod writer;
 
 use self::fast::Finder;
 use self::lazy::{Effort, Lazy};
 use self::stream::{Compressor, Fast, Kind, Pieces, Plain, TAIL, Whole};
+pub use self::versions::{Generation, Level};
 use self::writer::Writer;
 use super::{Engine, Hints};
 use crate::codec::{Cursor, DecodeError};
@@ -33,50 +37,6 @@ pub struct Settings {
     pub rounding: Rounding,
     /// How it was cut.
     pub framing: Framing,
-}
-
-/// Versions that do not differ in what they make.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Generation {
-    /// 1.15.11 to 1.15.14.
-    V1_15_11,
-    /// 1.15.15 to 1.17.11.
-    V1_15_15,
-    /// 1.18.0.
-    V1_18_0,
-    /// 1.18.1.
-    V1_18_1,
-    /// 1.18.2 to 1.19.1.
-    V1_18_2,
-    /// What Go's own `compress/flate` is from Go 1.27 on. [`super::go`] names its streams: here they have no encoding.
-    Go1_27,
-}
-
-/// Levels by what they do.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Level {
-    /// 0: nothing is compressed.
-    Stored,
-    /// 1, the fastest with matches.
-    One,
-    /// 2.
-    Two,
-    /// 3.
-    Three,
-    /// 4.
-    Four,
-    /// 5, the default.
-    Five,
-    /// 6.
-    Six,
-    /// 7.
-    Seven,
-    /// 8.
-    Eight,
-    /// 9, the slowest.
-    Nine,
-    /// -2: no matches, only codes.
-    Huffman,
 }
 
 /// How products are added to sums in single precision.
@@ -97,92 +57,6 @@ pub enum Framing {
     Blocks(u32),
 }
 
-impl Generation {
-    /// All of the library itself, the oldest first.
-    pub const ALL: [Self; 5] = [
-        Self::V1_15_11,
-        Self::V1_15_15,
-        Self::V1_18_0,
-        Self::V1_18_1,
-        Self::V1_18_2,
-    ];
-
-    fn byte(self) -> u8 {
-        match self {
-            Self::V1_15_11 => 11,
-            Self::V1_15_15 => 15,
-            Self::V1_18_0 => 20,
-            Self::V1_18_1 => 21,
-            Self::V1_18_2 => 22,
-            Self::Go1_27 => u8::MAX,
-        }
-    }
-
-    /// Whether level 4 takes a position for a distance where it compares two matches.
-    fn takes_distances_for_positions(self) -> bool {
-        self >= Self::V1_18_0
-    }
-
-    /// Whether a header that may serve again has no more symbols than occur.
-    fn has_exact_headers(self) -> bool {
-        self >= Self::V1_18_1
-    }
-
-    /// Whether the end of a block counts where codes are to serve again.
-    fn counts_every_end(self) -> bool {
-        self >= Self::V1_18_2
-    }
-
-    /// Whether levels 7 to 9 try a better match two bytes later, and extend it back.
-    fn extends_back(self) -> bool {
-        self >= Self::V1_15_15
-    }
-
-    /// How many bits a literal takes at least where level 9 weighs literals: some have no code.
-    fn least_literal(self) -> u8 {
-        u8::from(self == Self::Go1_27)
-    }
-
-    /// Whether level 9 weighs literals by at most half a window of them.
-    fn weighs_half_a_window(self) -> bool {
-        self >= Self::V1_18_2
-    }
-}
-
-impl Level {
-    /// All of them, the likeliest first.
-    pub const ALL: [Self; 11] = [
-        Self::Five,
-        Self::Nine,
-        Self::One,
-        Self::Six,
-        Self::Three,
-        Self::Seven,
-        Self::Eight,
-        Self::Two,
-        Self::Four,
-        Self::Huffman,
-        Self::Stored,
-    ];
-
-    /// Returns the library's number for it.
-    pub fn number(self) -> i8 {
-        match self {
-            Self::Stored => 0,
-            Self::One => 1,
-            Self::Two => 2,
-            Self::Three => 3,
-            Self::Four => 4,
-            Self::Five => 5,
-            Self::Six => 6,
-            Self::Seven => 7,
-            Self::Eight => 8,
-            Self::Nine => 9,
-            Self::Huffman => -2,
-        }
-    }
-}
-
 impl Rounding {
     /// Returns `a * b + c`.
     fn multiply_add(self, a: f32, b: f32, c: f32) -> f32 {
@@ -193,8 +67,12 @@ impl Rounding {
     }
 }
 
-/// pgzip's own block, and umoci's.
-const BLOCKS: [u32; 2] = [1 << 20, 1 << 18];
+/// pgzip's own blocks, umoci's, and none.
+const FRAMINGS: [Framing; 3] = [
+    Framing::Blocks(1 << 20),
+    Framing::Blocks(1 << 18),
+    Framing::Whole,
+];
 
 /// The longest block that is taken for one.
 const LONGEST_BLOCK: u32 = 1 << 26;
@@ -256,12 +134,21 @@ impl Settings {
         match self.level {
             Level::Stored => Box::new(Plain::new(Kind::Stored, Writer::new(self, 0))),
             Level::Huffman => Box::new(Plain::new(Kind::Literals, Writer::new(self, 10))),
-            Level::One => self.fast(level1::Level1::default()),
-            Level::Two => self.fast(level1::Level2::default()),
-            Level::Three => self.fast(level3::Level3::default()),
+            Level::One => match self.generation.hashes_five() {
+                true => self.fast(level1::Level1::default()),
+                false => self.fast(level1::OldLevel1::default()),
+            },
+            Level::Two => match self.generation.hashes_five() {
+                true => self.fast(level1::Level2::default()),
+                false => self.fast(level1::OldLevel2::default()),
+            },
+            Level::Three => match self.generation.hashes_five() {
+                true => self.fast(level3::Level3::default()),
+                false => self.fast(level3::OldLevel3::default()),
+            },
             Level::Four => self.fast(level4::Level4::new(self.generation)),
-            Level::Five => self.fast(level5::Level5::new(2)),
-            Level::Six => self.fast(level6::Level6::new(2)),
+            Level::Five => self.fast(level5::Level5::new(self.generation)),
+            Level::Six => self.fast(level6::Level6::new(self.generation)),
             Level::Seven => self.lazy(12, 16, 24),
             Level::Eight => self.lazy(30, 40, 64),
             Level::Nine => self.lazy(258, 258, 1024),
@@ -278,24 +165,30 @@ impl Settings {
         Box::new(Lazy::new(effort, self.generation, writer))
     }
 
-    /// Returns what may have made a stream with such a header, the likeliest first: pgzip's blocks of 1 MiB and of 256 KiB,
-    /// then streams in one piece; the newest common generation first.
+    /// Returns what may have made a stream with such a header, the likeliest first: by level, pgzip's blocks of 1 MiB and of
+    /// 256 KiB, then streams in one piece; each by the generations that differ there, and by arm64's rounding at last.
     pub(in crate::encoders) fn candidates(hints: Hints) -> Vec<Self> {
-        if hints.extra_flags != 0 {
-            return Vec::new();
-        }
-        let framings = BLOCKS.map(Framing::Blocks).into_iter();
+        let may_be = |level: &Level| match level {
+            Level::Nine => hints.extra_flags == 2,
+            Level::One => hints.extra_flags == 4,
+            _ => hints.extra_flags == 0,
+        };
         let mut all = Vec::new();
-        for framing in framings.chain([Framing::Whole]) {
-            for level in Level::ALL {
-                all.extend(Generation::ALL.map(|generation| Self {
-                    generation,
-                    level,
-                    rounding: Rounding::Twice,
-                    framing,
-                }));
+        for rounding in [Rounding::Twice, Rounding::Once] {
+            for level in Level::ALL.into_iter().filter(may_be) {
+                for framing in FRAMINGS {
+                    let generations = level.generations().into_iter();
+                    all.extend(generations.map(|generation| Self {
+                        generation,
+                        level,
+                        rounding,
+                        framing,
+                    }));
+                }
             }
         }
+        // Without matches nothing is estimated.
+        all.retain(|one| one.rounding == Rounding::Twice || one.level.has_matches());
         all
     }
 }
@@ -308,8 +201,13 @@ impl std::fmt::Display for Settings {
             rounding,
             framing,
         } = self;
-        let level = level.number();
-        write!(f, "klauspost/compress {generation}, level {level}")?;
+        let (first, last) = level.span(*generation);
+        let ((first, _), (_, last)) = (first.versions(), last.versions());
+        write!(f, "klauspost/compress {first}")?;
+        if first != last {
+            write!(f, " to {last}")?;
+        }
+        write!(f, ", level {}", level.number())?;
         if *rounding == Rounding::Once {
             f.write_str(", rounded as on arm64")?;
         }
@@ -323,18 +221,5 @@ impl std::fmt::Display for Settings {
             }
             Framing::Blocks(len) => write!(f, ", in blocks of {len} bytes (pgzip)"),
         }
-    }
-}
-
-impl std::fmt::Display for Generation {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::V1_15_11 => "1.15.11 to 1.15.14",
-            Self::V1_15_15 => "1.15.15 to 1.17.11",
-            Self::V1_18_0 => "1.18.0",
-            Self::V1_18_1 => "1.18.1",
-            Self::V1_18_2 => "1.18.2 to 1.19.1",
-            Self::Go1_27 => "as in Go from 1.27 on",
-        })
     }
 }
