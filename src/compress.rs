@@ -61,7 +61,9 @@ impl Compression {
     pub fn writer<W: Write>(self, to: W) -> io::Result<Compressor<W>> {
         Ok(match self {
             Self::None => Compressor::None(to),
-            Self::Gzip => Compressor::Gzip(flate2::write::GzEncoder::new(to, GZIP_STREAM)),
+            Self::Gzip => {
+                Compressor::Gzip(Even::new(flate2::write::GzEncoder::new(to, GZIP_STREAM)))
+            }
             Self::Zstd => Compressor::Zstd(zstd::Encoder::new(to, 3)?),
         })
     }
@@ -73,7 +75,7 @@ pub enum Compressor<W: Write> {
     /// Passes through.
     None(W),
     /// One gzip member.
-    Gzip(flate2::write::GzEncoder<W>),
+    Gzip(Even<flate2::write::GzEncoder<W>>),
     /// One zstd frame.
     Zstd(zstd::Encoder<'static, W>),
 }
@@ -83,7 +85,7 @@ impl<W: Write> Compressor<W> {
     pub fn finish(self) -> io::Result<W> {
         match self {
             Self::None(to) => Ok(to),
-            Self::Gzip(encoder) => encoder.finish(),
+            Self::Gzip(encoder) => encoder.end()?.finish(),
             Self::Zstd(encoder) => encoder.finish(),
         }
     }
@@ -111,11 +113,62 @@ impl<W: Write> Write for Compressor<W> {
 const GZIP_STREAM: flate2::Compression = flate2::Compression::new(6);
 
 /// Deflates into memory.
-pub(crate) type Deflater = flate2::write::DeflateEncoder<Vec<u8>>;
+pub(crate) type Deflater = Even<flate2::write::DeflateEncoder<Vec<u8>>>;
+
+/// Hands on what is written in pieces of one length. What zlib-rs makes depends on how its input is cut.
+pub struct Even<W> {
+    to: W,
+    held: Vec<u8>,
+}
+
+impl<W: Write> Even<W> {
+    const PIECE: usize = 128 << 10;
+
+    fn new(to: W) -> Self {
+        Self {
+            to,
+            held: Vec::with_capacity(Self::PIECE),
+        }
+    }
+
+    /// Returns what it hands on to.
+    pub(crate) fn get_mut(&mut self) -> &mut W {
+        &mut self.to
+    }
+
+    /// Hands on what is left; returns what it handed on to.
+    fn end(mut self) -> io::Result<W> {
+        self.hand_on()?;
+        Ok(self.to)
+    }
+
+    /// Hands on what is held.
+    pub(crate) fn hand_on(&mut self) -> io::Result<()> {
+        self.to.write_all(&self.held)?;
+        self.held.clear();
+        Ok(())
+    }
+}
+
+impl<W: Write> Write for Even<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = bytes.len().min(Self::PIECE - self.held.len());
+        self.held.extend_from_slice(&bytes[..n]);
+        if self.held.len() == Self::PIECE {
+            self.hand_on()?;
+        }
+        Ok(n)
+    }
+
+    /// Does nothing: a piece that is cut short would change what comes after.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
 
 /// Returns a writer of the deflate stream in the gzip member that [`Compression::writer`] makes.
 pub(crate) fn deflater(to: Vec<u8>) -> Deflater {
-    Deflater::new(to, GZIP_STREAM)
+    Even::new(flate2::write::DeflateEncoder::new(to, GZIP_STREAM))
 }
 
 /// How hard blocks are deflated: the next level takes a sixth longer, for a seventh of a percent.

@@ -128,13 +128,15 @@ struct OwnGzipStream(Deflater);
 impl StreamEncoder for OwnGzipStream {
     fn write(&mut self, plain: &[u8], to: &mut Vec<u8>) -> io::Result<()> {
         self.0.write_all(plain)?;
-        to.append(self.0.get_mut());
+        to.append(self.0.get_mut().get_mut());
         Ok(())
     }
 
     fn finish(&mut self, to: &mut Vec<u8>) -> io::Result<()> {
-        self.0.try_finish()?;
-        to.append(self.0.get_mut());
+        self.0.hand_on()?;
+        let stream = self.0.get_mut();
+        stream.try_finish()?;
+        to.append(stream.get_mut());
         Ok(())
     }
 }
