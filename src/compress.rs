@@ -116,6 +116,7 @@ const GZIP_STREAM: flate2::Compression = flate2::Compression::new(6);
 pub(crate) type Deflater = Even<flate2::write::DeflateEncoder<Vec<u8>>>;
 
 /// Hands on what is written in pieces of one length. What zlib-rs makes depends on how its input is cut.
+#[derive(Debug)]
 pub struct Even<W> {
     to: W,
     held: Vec<u8>,

@@ -1,14 +1,9 @@
 //! Owns what real programs made once, for tests: one line a stream, with the input's seed, the method's bytes, the stream's
 //! length and its digest.
 
+use super::inputs::{Random, input};
 use super::{Engine, Method};
 use crate::digest::Digest;
-
-#[expect(dead_code, reason = "some of it is for other tests")]
-#[path = "../../tests/encoders/inputs.rs"]
-mod inputs;
-
-use inputs::{Random, input};
 
 /// One line.
 struct Golden {
