@@ -102,6 +102,12 @@ impl StreamRecipe {
         })
     }
 
+    /// Tells whether this program has all encoders that the blob takes.
+    pub fn can_be_made(&self) -> bool {
+        let mut bodies = self.parts.iter().filter_map(|part| part.body);
+        bodies.all(|body| body.method.is_here())
+    }
+
     /// Returns who made the blob: of the first stream in it, which stands for all but odd ones.
     pub fn method(&self) -> Option<Method> {
         let bodies = self.parts.iter().filter_map(|part| part.body);
@@ -124,5 +130,30 @@ fn take_part(cursor: &mut Cursor<'_>) -> Result<Part, DecodeError> {
     match (&body, tail.is_empty()) {
         (None, false) => Err(cursor.bad("tail")),
         _ => Ok(Part { head, body, tail }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encoders::{libzstd, own};
+
+    #[test]
+    fn what_a_library_of_another_version_made_cannot_be_made() {
+        let here = libzstd::linked_version();
+        for (version, can_be) in [(here, true), (here + 1, false)] {
+            let method = Method::Own(own::Settings::Zstd { version });
+            let recipe = StreamRecipe {
+                blob: Digest::sha256(b"blob"),
+                size: 1,
+                layer: DiffId(Digest::sha256(b"tar")),
+                parts: vec![Part {
+                    head: Vec::new(),
+                    body: Some(Body { plain: 3, method }),
+                    tail: Vec::new(),
+                }],
+            };
+            assert_eq!(recipe.can_be_made(), can_be);
+        }
     }
 }

@@ -95,6 +95,16 @@ impl Method {
         }
     }
 
+    /// Tells whether what it made can be made here: of libraries there is one version.
+    pub fn is_here(self) -> bool {
+        let version = match self {
+            Self::Libzstd(settings) => settings.version,
+            Self::Own(own::Settings::Zstd { version }) => version,
+            Self::Own(_) | Self::Klauspost(_) | Self::Go(_) | Self::Zlib(_) => return true,
+        };
+        version == libzstd::linked_version()
+    }
+
     /// Returns what may have made a whole zstd blob, however many frames it has, that begins with this frame.
     pub fn of_blob(first: FrameHints) -> Option<Self> {
         own::Settings::of_blob(first).map(Self::Own)

@@ -102,8 +102,11 @@ fn frames_of_zstd(
     if hints.size.is_none_or(|size| size == tar_size) {
         methods.extend(Method::of_frame(hints));
     }
-    if tar_size > SLOW_AT_MOST {
+    if tar_size > SLOW_AT_MOST && !methods.is_empty() {
         methods.retain(|method| !method.is_slow());
+        if methods.is_empty() {
+            return Err("its zstd level is too slow to be tried on so much");
+        }
     }
     let parts = vec![Frame {
         head: Vec::new(),

@@ -221,8 +221,10 @@ impl<'a> Work<'a> {
         match self.options.blobs {
             Blobs::Keep => false,
             Blobs::Drop => true,
-            // A damaged compression recipe makes nothing.
-            Blobs::Auto => matches!(self.writer.store().stream(&blob), Ok(Some(_))),
+            // A damaged compression recipe makes nothing, nor one for a library of another version.
+            Blobs::Auto => {
+                matches!(self.writer.store().stream(&blob), Ok(Some(recipe)) if recipe.can_be_made())
+            }
         }
     }
 

@@ -40,13 +40,14 @@ pub(super) fn wrong(store: &Store, watch: &dyn Watch, jobs: NonZeroUsize) -> Res
         while let Some(blob) = blobs.get(next.fetch_add(1, Ordering::Relaxed)) {
             match make(store, blob, watch) {
                 Ok(()) => {}
-                Err(e) if matches!(e.cause(), Cause::Damaged(_)) => {
-                    let names = names_of(&reach, blob);
-                    lock().0.push((*blob, names, e.to_string()));
-                }
-                Err(e) => {
+                Err(e) if matches!(e.cause(), Cause::Interrupted) => {
                     lock().1.get_or_insert(e);
                     return;
+                }
+                // What the system refuses, or is no file, makes no blob either.
+                Err(e) => {
+                    let names = names_of(&reach, blob);
+                    lock().0.push((*blob, names, e.to_string()));
                 }
             }
         }
