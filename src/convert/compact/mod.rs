@@ -9,6 +9,7 @@ mod prove;
 mod report;
 #[cfg(test)]
 mod tests;
+mod trial;
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;

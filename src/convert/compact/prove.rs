@@ -7,10 +7,11 @@ use std::os::unix::fs::FileExt as _;
 
 use super::Candidate;
 use super::frame::{self, Frame, Frames};
+use super::trial::Trial;
 use crate::convert::assemble::assemble_layer;
 use crate::convert::regenerate::regenerate;
 use crate::digest::Digest;
-use crate::encoders::{Engine, Method, Place, StreamEncoder};
+use crate::encoders::Method;
 use crate::error::{Cause, Error, Result};
 use crate::store::{LONGEST_STREAM as LONGEST, Store};
 use crate::stream::{Body, Part, StreamRecipe};
@@ -18,9 +19,6 @@ use crate::watch::Watch;
 
 /// How much of a layer's tar is compressed to see whether somebody may have made it: two blocks of the largest kind.
 const TRIAL: usize = 2 << 20;
-
-/// How much of it goes into an encoder before what comes out is compared.
-const STEP: usize = 64 << 10;
 
 /// How often all of a blob is made: whoever fits its beginning mostly fits all of it.
 const TRIES: usize = 6;
@@ -244,65 +242,6 @@ impl Write for Window {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// The beginning of a part, compressed and not.
-struct Trial<'a> {
-    plain: &'a [u8],
-    /// Whether there is no more of it.
-    is_all: bool,
-    packed: &'a [u8],
-    /// The length of all that is compressed.
-    len: u64,
-}
-
-impl Trial<'_> {
-    /// Returns how many bytes are the same, or `None` where none shows to be another.
-    fn run(&self, method: Method) -> Option<usize> {
-        let mut made = Vec::new();
-        // An encoder that fails has not made it.
-        let ran = match method.engine() {
-            Engine::Stream(mut stream) => self.run_stream(&mut *stream, &mut made),
-            Engine::Blocks(blocks) => {
-                let shape = blocks.shape();
-                let (mut at, len) = (0usize, self.plain.len() as u64);
-                let mut ran = Ok(());
-                while ran.is_ok() && self.fits(&made) && shape.is_inner(at as u64, len) {
-                    let before = &self.plain[at.saturating_sub(shape.before)..at];
-                    let plain = &self.plain[at..at + shape.block];
-                    ran = blocks.block(before, plain, Place::Inner, &mut made);
-                    at += shape.block;
-                }
-                if ran.is_ok() && self.is_all && self.fits(&made) {
-                    let before = &self.plain[at.saturating_sub(shape.before)..at];
-                    ran = blocks.block(before, &self.plain[at..], Place::Last, &mut made);
-                }
-                ran
-            }
-        };
-        let is_whole = !self.is_all || made.len() as u64 == self.len;
-        let fits = ran.is_ok() && self.fits(&made) && is_whole;
-        let same = || made.iter().zip(self.packed).take_while(|(a, b)| a == b);
-        (!fits).then(|| same().count())
-    }
-
-    fn run_stream(&self, stream: &mut dyn StreamEncoder, made: &mut Vec<u8>) -> io::Result<()> {
-        for piece in self.plain.chunks(STEP) {
-            stream.write(piece, made)?;
-            if !self.fits(made) {
-                return Ok(());
-            }
-        }
-        match self.is_all {
-            true => stream.finish(made),
-            false => Ok(()),
-        }
-    }
-
-    fn fits(&self, made: &[u8]) -> bool {
-        let len = made.len().min(self.packed.len());
-        made[..len] == self.packed[..len]
     }
 }
 

@@ -55,16 +55,6 @@ impl FrameHints {
     }
 }
 
-/// Returns the length of a skippable frame, its header with it, where one begins here.
-pub fn skippable_len(head: &[u8]) -> Option<u64> {
-    match *head {
-        [0x50..=0x5f, 0x2a, 0x4d, 0x18, a, b, c, d, ..] => {
-            Some(8 + u64::from(u32::from_le_bytes([a, b, c, d])))
-        }
-        _ => None,
-    }
-}
-
 /// An exponent and eighths of its power.
 fn window(descriptor: u64) -> u64 {
     let base = 1u64 << (10 + (descriptor >> 3));
@@ -129,8 +119,5 @@ mod tests {
         );
         let skippable = [0x5a, 0x2a, 0x4d, 0x18, 0xff, 0xff, 0xff, 0xff];
         assert_eq!(FrameHints::parse(&skippable), None);
-        assert_eq!(skippable_len(&skippable), Some(8 + 0xffff_ffff));
-        assert_eq!(skippable_len(&skippable[..7]), None);
-        assert_eq!(skippable_len(&MAGIC.repeat(2)), None);
     }
 }

@@ -14,7 +14,7 @@ use std::io;
 use zstd::zstd_safe::zstd_sys::ZSTD_EndDirective;
 use zstd::zstd_safe::{self, CCtx, CParameter, InBuffer, OutBuffer, SafeResult};
 
-pub use frame::{FrameHints, skippable_len};
+pub use frame::FrameHints;
 
 use super::{Engine, StreamEncoder};
 use crate::codec::{Cursor, DecodeError, put_varint};
